@@ -1,0 +1,5 @@
+"""Kept: a privacy policy that runs."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
