@@ -1,0 +1,304 @@
+"""Generates SiteLucent: companies, administrators, users, what they did in the app, and the cases about them.
+
+The same people, seed and time give the same rows. As built, the company keeps every promise that stands on
+its database; `plant` breaks four of them.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .database import Database, opened
+from .names import PEOPLE_AT_MOST, name_of
+
+HERE = Path(__file__).parent
+DAY = 86_400
+STAFF = 12  # of each role, numbered from 1
+
+# Ages in days. 24 calendar months are 730 or 731 days: what is younger than RECENT is within every limit for
+# a month to come, what is older than OLD is past them.
+RECENT, OLD, OLDEST = 700, 740, 2_000
+
+PAGES = (
+    "board",
+    "chart",
+    "compare",
+    "download",
+    "export",
+    "find",
+    "map",
+    "numbers",
+    "place",
+    "portfolio",
+    "site",
+    "team",
+)
+
+
+@dataclass
+class Users:
+    """Users by number, from 1: when they came, when they left (0 while active), their company's number."""
+
+    came: array[int]
+    left: array[int]
+    company: array[int]
+
+    def active(self, user: int, at: float) -> bool:
+        return self.came[user] <= at and not 0 < self.left[user] <= at
+
+
+def build(
+    directory: Path,
+    people: int,
+    seed: int,
+    events_per_person: int = 20,
+    *,
+    now: datetime | None = None,
+    url: str | None = None,
+) -> None:
+    """A company's folder: its policy file, its settings (.env), its database with `people` users.
+
+    The database is `app.sqlite` in the folder, or the empty PostgreSQL database at `url`. `now` is the moment
+    the company is looked at, by default this one. Raises FileExistsError where the folder has a database.
+    """
+    if not 1 <= people <= PEOPLE_AT_MOST - 1_000_000:
+        raise ValueError(f"people must be from 1 to {PEOPLE_AT_MOST - 1_000_000:,}")
+    directory.mkdir(parents=True, exist_ok=True)
+    file, unfinished = directory / "app.sqlite", directory / "app.sqlite.unfinished"
+    if url is None and file.exists():
+        raise FileExistsError(f"{file} is there already")
+    unfinished.unlink(missing_ok=True)
+    draw = random.Random(f"build {seed}")
+    today = _seconds(now)
+    with opened(url or unfinished) as database:
+        tables, indexes = _schema()
+        for statement in tables:
+            database.run(statement)
+        users = _people(database, draw, people, today)
+        database.insert(
+            "usage_events", "id, user_id, page, at", _usage(draw, users, people * events_per_person, today)
+        )
+        for table, staff, share in (
+            ("errors", "engineer_id", 8),
+            ("tickets", "agent_id", 12),
+            ("set_ups", "admin_id", 40),
+        ):
+            cases = _cases(draw, users, people // share + 1, today)
+            database.insert(table, f"id, user_id, {staff}, opened_at, closed_at", cases)
+        plans = enumerate((("Start", 5), ("Team", 40), ("Group", 400)), 1)
+        database.insert("plans", "id, title, seats", [(number, *plan) for number, plan in plans])
+        database.insert("migrations", "version, applied_at", [("0001", _time(today - OLDEST * DAY))])
+        for statement in indexes:
+            database.run(statement)
+    if url is None:
+        unfinished.replace(file)
+    shutil.copyfile(HERE / "policy.yaml", directory / "policy.yaml")
+    settings = directory / ".env"
+    settings.touch(mode=0o600)
+    settings.chmod(0o600)
+    settings.write_text(f"APP_DATABASE_URL={url or 'sqlite:///app.sqlite'}\n", "utf-8")
+
+
+def plant(
+    directory: Path, seed: int, *, now: datetime | None = None, url: str | None = None
+) -> dict[str, str]:
+    """Break four promises, once per folder; answers by id how many rows now break each, and how.
+
+    Usage past its 24 months; accounts deactivated longer ago than that, their usage as old; a birth date for
+    some users, in a column nobody declared; one account of which nobody knows who entered it.
+    """
+    draw = random.Random(f"plant {seed}")
+    today = _seconds(now)
+    with opened(url or directory / "app.sqlite") as database:
+        people = database.number("SELECT count(*) FROM users")
+        database.run(
+            "UPDATE users SET source = NULL WHERE id = (SELECT max(users.id) FROM users"
+            " LEFT JOIN memberships ON memberships.user_id = users.id AND memberships.role = 'admin'"
+            " WHERE users.deactivated_at IS NULL AND (memberships.user_id IS NULL OR users.id = 1))"
+        )
+        unsourced = database.number("SELECT count(*) FROM users WHERE source IS NULL")
+        accounts, old_usage = _expired(database, draw, people, today)
+        old_usage += _stale(database, draw, people // 4 + 20, today)
+        database.run("ALTER TABLE users ADD COLUMN birth_date TEXT")
+        database.run(
+            "UPDATE users SET birth_date = CAST(1950 + (id * 7 + ?) % 50 AS TEXT) || '-0'"
+            " || CAST(1 + id % 9 AS TEXT) || '-1' || CAST((id * 3 + ?) % 10 AS TEXT) WHERE id % 10 = 1",
+            seed % 50,
+            seed % 10,
+        )
+        undeclared = database.number("SELECT count(*) FROM users WHERE birth_date IS NOT NULL")
+    return {
+        "collection.joining": f"{unsourced} account without a source",
+        "collection.no-more": f"{undeclared} birth dates in a column nobody declared",
+        "retention.account": f"{accounts} accounts deactivated more than 24 months ago",
+        "retention.usage": f"{old_usage} usage rows older than 24 months",
+    }
+
+
+def mend(clear: Callable[[str], object], source: Callable[[str, str], object]) -> None:
+    """What SiteLucent's people decide once they have seen the board, and no rule may decide for them.
+
+    The birth dates go: nobody needs them. The account came with a list from its company's administrator.
+    """
+    clear("app.users.birth_date")
+    source("app.users", "administers.admin")
+
+
+def _schema() -> tuple[list[str], list[str]]:
+    """The statements of schema.sql: tables and views; indexes, which are quicker made when rows are in."""
+    lines = (HERE / "schema.sql").read_text("utf-8").splitlines()
+    text = "\n".join(line.partition("--")[0] for line in lines)
+    statements = [statement.strip() for statement in text.split(";") if statement.strip()]
+    indexes = [statement for statement in statements if statement.startswith("CREATE INDEX")]
+    return [statement for statement in statements if statement not in indexes], indexes
+
+
+def _people(database: Database, draw: random.Random, people: int, today: int) -> Users:
+    """Companies and users. User N founds company N, as its administrator; user 1 has always been there."""
+    companies = people // 40 + 1
+    cancelled = [
+        _ago(draw, today, 10, RECENT - 20) if company % 25 == 3 else 0 for company in range(companies + 1)
+    ]
+    founded = [0, today - OLDEST * DAY] + [_ago(draw, today, 800, OLDEST) for _ in range(companies - 1)]
+    users = Users(array("q", [0]), array("q", [0]), array("q", [0]))
+    for user in range(1, people + 1):
+        company = user if user <= companies else draw.randrange(1, companies + 1)
+        ends = cancelled[company]
+        came = (
+            founded[company] if user <= companies else draw.randrange(founded[company], (ends or today) - DAY)
+        )
+        left = ends
+        if company != user and draw.random() < 0.12:
+            left = draw.randrange(max(came, today - (RECENT - 10) * DAY), (ends or today) - DAY // 2)
+        users.came.append(came)
+        users.left.append(left)
+        users.company.append(company)
+    database.insert("companies", "id, cancelled_at", _companies(cancelled))
+    database.insert(
+        "users", "id, first_name, last_name, email, source, created_at, deactivated_at", _users(draw, users)
+    )
+    database.insert("memberships", "user_id, company_id, role", _memberships(draw, users))
+    return users
+
+
+def _companies(cancelled: list[int]) -> Iterator[tuple[object, ...]]:
+    for company, at in enumerate(cancelled[1:], 1):
+        yield f"company{company}", _time(at) if at else None
+
+
+def _users(draw: random.Random, users: Users) -> Iterator[tuple[object, ...]]:
+    for user in range(1, len(users.came)):
+        own = users.company[user] == user or draw.random() < 0.3
+        yield _user(user, users.company[user], own, users.came[user], users.left[user])
+
+
+def _user(user: int, company: int, own: bool, came: int, left: int) -> tuple[object, ...]:
+    first, last = name_of(user)
+    email = f"{first}.{last}@company{company}.example".lower()
+    return (
+        user,
+        first,
+        last,
+        email,
+        "user" if own else "administers.admin",
+        _time(came),
+        _time(left) if left else None,
+    )
+
+
+def _memberships(draw: random.Random, users: Users) -> Iterator[tuple[object, ...]]:
+    for user in range(1, len(users.came)):
+        company = users.company[user]
+        admin = company == user or draw.random() < 0.02
+        yield user, f"company{company}", "admin" if admin else "member"
+
+
+def _usage(draw: random.Random, users: Users, events: int, today: int) -> Iterator[tuple[object, ...]]:
+    """Events in the order they happened, each by somebody who was active then."""
+    begin = today - RECENT * DAY
+    step = RECENT * DAY / max(events, 1)
+    number, random_number, pages = len(users.came) - 1, draw.random, len(PAGES)
+    for event in range(events):
+        at = begin + (event + random_number()) * step
+        user = _active(draw, users, number, at)
+        yield event + 1, user, PAGES[int(random_number() * pages)], _time(int(at))
+
+
+def _active(draw: random.Random, users: Users, number: int, at: float) -> int:
+    """Somebody who was active then; user 1 always was."""
+    for _ in range(20):
+        user = 1 + int(draw.random() * number)
+        if users.active(user, at):
+            return user
+    return 1
+
+
+def _cases(draw: random.Random, users: Users, cases: int, today: int) -> Iterator[tuple[object, ...]]:
+    """Cases in the order they were opened, each closed within two weeks; the last is open."""
+    begin = today - RECENT * DAY
+    step = RECENT * DAY / cases
+    for case in range(cases):
+        opened_at = int(begin + (case + draw.random()) * step)
+        closed_at = opened_at + draw.randrange(600, 14 * DAY)
+        user = _active(draw, users, len(users.came) - 1, opened_at)
+        closed = _time(closed_at) if closed_at < today and case < cases - 1 else None
+        yield case + 1, user, draw.randrange(1, STAFF + 1), _time(opened_at), closed
+
+
+def _expired(database: Database, draw: random.Random, people: int, today: int) -> tuple[int, int]:
+    """Accounts deactivated more than 24 months ago, with usage from before that; how many of each."""
+    companies = database.number("SELECT count(*) FROM companies")
+    event = database.number("SELECT max(id) FROM usage_events")
+    users, members, events = [], [], []
+    for user in range(people + 1, people + people // 200 + 4):
+        company = draw.randrange(1, companies + 1)
+        left = _ago(draw, today, OLD, 1_200)
+        came = left - draw.randrange(60 * DAY, 700 * DAY)
+        users.append(_user(user, company, True, came, left))
+        members.append((user, f"company{company}", "member"))
+        for _ in range(10):
+            event += 1
+            events.append((event, user, draw.choice(PAGES), _time(draw.randrange(came, left))))
+    database.insert("users", "id, first_name, last_name, email, source, created_at, deactivated_at", users)
+    database.insert("memberships", "user_id, company_id, role", members)
+    database.insert("usage_events", "id, user_id, page, at", events)
+    return len(users), len(events)
+
+
+def _stale(database: Database, draw: random.Random, rows: int, today: int) -> int:
+    """Usage past its limit, by users who were there then and whose accounts stay; how many rows."""
+    came = _time(today - 1_000 * DAY)
+    within = _time(today - RECENT * DAY)
+    found = database.run(
+        "SELECT id FROM users WHERE created_at <= ?"
+        " AND (deactivated_at IS NULL OR deactivated_at >= ?) ORDER BY id",
+        came,
+        within,
+    )
+    event = database.number("SELECT max(id) FROM usage_events")
+    events = [
+        (event + row, draw.choice(found)[0], draw.choice(PAGES), _time(_ago(draw, today, OLD, 1_000)))
+        for row in range(1, rows + 1)
+    ]
+    database.insert("usage_events", "id, user_id, page, at", events)
+    return len(events)
+
+
+def _seconds(now: datetime | None) -> int:
+    return int((now or datetime.now(UTC)).timestamp())
+
+
+def _ago(draw: random.Random, today: int, least: int, most: int) -> int:
+    """A moment between two ages in days."""
+    return today - draw.randrange(least * DAY, most * DAY)
+
+
+def _time(seconds: int) -> str:
+    """A moment as the database keeps it: UTC, to the second."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat(" ")

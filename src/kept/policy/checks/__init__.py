@@ -1,0 +1,1 @@
+"""What `check` says of the facts: one file for each section, one for the header."""
