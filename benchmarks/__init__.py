@@ -1,0 +1,1 @@
+"""Benchmarks: each prints its own peers beside it. `make bench` runs them all."""

