@@ -1,0 +1,232 @@
+"""What has to be written to rows that stay: references to rows that go are emptied, an erased person's part cleared.
+
+All changes to a table are one UPDATE, over `kept_change_N(k0 …, c0 …)` that flags which of them each row needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kept.stores.blanks import PREFIX
+from kept.stores.fates import Fates
+from kept.stores.reach import Reach
+from kept.stores.schema import Column, Reference
+from kept.stores.walk import emptied, goes_along
+
+# Columns that tell of the row rather than of a person; a row that stays keeps them.
+_OF_THE_ROW = ("recorded", "source")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One change a row may need: `column` becomes `value` (None: it can't), for an `unlinked` reference or not."""
+
+    column: str
+    value: str | None
+    unlinked: bool
+    queries: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Change:
+    """The changes to one table: the UPDATE, how many rows it will touch, and the columns that can't be changed."""
+
+    statement: str
+    unlinked: int
+    cleared: int
+    impossible: tuple[str, ...]
+
+
+class Changes:
+    """Plans the changes table by table; reads only, apart from temporary tables."""
+
+    def __init__(self, reach: Reach, fates: Fates) -> None:
+        self.reach, self.say, self.walk, self.fates = reach, reach.say, reach.walk, fates
+        self.made = 0
+
+    def plan(self, table: str) -> Change | None:
+        """What the rows of a table need, None where no row can need anything."""
+        if self.walk.tables[table].is_view:
+            return None
+        slots: dict[tuple[str, str | None, bool], Slot] = {}
+        self._unlink(table, slots)
+        self._clear(table, slots)
+        if not slots:
+            return None
+        # a value that is cleared is cleared, even where the same column would lose only a part
+        ordered = sorted(slots.values(), key=lambda slot: slot.unlinked and slot.value != "NULL")
+        name = f"kept_change_{self.made}"
+        self.made += 1
+        keys = [f"k{i}" for i in range(len(self.say.key(table)))]
+        parts: list[str] = []
+        for number, slot in enumerate(ordered):
+            flags = ", ".join(f"{int(i == number)} AS c{i}" for i in range(len(ordered)))
+            parts.extend(
+                f"SELECT {', '.join(keys)}, {flags} FROM ({query}) AS q{number}" for query in slot.queries
+            )
+        most = ", ".join(f"MAX(c{i}) AS c{i}" for i in range(len(ordered)))
+        union = " UNION ALL ".join(parts)
+        self.reach.make(
+            name,
+            f"SELECT {', '.join(keys)}, {most} FROM ({union}) AS u GROUP BY {', '.join(keys)}",
+        )
+        return self._counted(table, name, ordered)
+
+    def _counted(self, table: str, name: str, slots: list[Slot]) -> Change:
+        def rows(chosen: list[int]) -> str:
+            flags = " OR ".join(f"c{i} = 1" for i in chosen)
+            return f"COALESCE(SUM(CASE WHEN {flags} THEN 1 ELSE 0 END), 0)" if flags else "0"
+
+        possible = [i for i, slot in enumerate(slots) if slot.value is not None]
+        stuck = [i for i, slot in enumerate(slots) if slot.value is None]
+        counts = [
+            rows([i for i in possible if slots[i].unlinked]),
+            rows([i for i in possible if not slots[i].unlinked]),
+            *(rows([i]) for i in stuck),
+        ]
+        source = self.say.temporary(name)
+        unlinked, cleared, *impossible = map(
+            int, self.reach.run(f"SELECT {', '.join(counts)} FROM {source}").one()
+        )
+        columns: dict[str, list[int]] = {}
+        for i in possible:
+            columns.setdefault(slots[i].column, []).append(i)
+        target = self.say.name(table)
+        sets = ", ".join(
+            f"{self.say.name(column)} = CASE "
+            + " ".join(f"WHEN u.c{i} = 1 THEN {slots[i].value}" for i in chosen)
+            + f" ELSE {target}.{self.say.name(column)} END"
+            for column, chosen in columns.items()
+        )
+        statement = f"UPDATE {target} SET {sets} FROM {source} u WHERE {self._same(table, target)}"
+        if not sets:
+            statement = f"SELECT 1 FROM {source} WHERE 1 = 0"
+        names = tuple(
+            f"{table}.{slots[i].column}" for i, found in zip(stuck, impossible, strict=True) if found
+        )
+        return Change(statement, unlinked, cleared, names)
+
+    def _same(self, table: str, target: str) -> str:
+        """The row to change; the plus keeps SQLite from walking the whole table beside the temporary one."""
+        plus = "+" if self.say.sqlite else ""
+        return " AND ".join(
+            f"{target}.{column} = {plus}u.k{i}" for i, column in enumerate(self.say.key(table))
+        )
+
+    # References to rows that go.
+
+    def _unlink(self, table: str, slots: dict[tuple[str, str | None, bool], Slot]) -> None:
+        shape = self.walk.tables[table]
+        for reference in shape.references:
+            if reference.to not in self.fates.names:
+                continue
+            queries = [] if goes_along(self.walk, reference) else [self._to_rows_that_go(reference)]
+            queries += self._to_rows_held_for_others(reference)
+            if not queries:
+                continue
+            columns = emptied(reference, shape)
+            target = self.say.name(table)
+            for column in columns or reference.columns:
+                value: str | None = "NULL" if columns else None
+                if reference.path:
+                    own = f"{target}.{self.say.name(column)}"
+                    value = self.say.emptied_inside(own, shape.columns[column].type, reference.path)
+                slot = slots.setdefault((column, value, True), Slot(column, value, True))
+                slot.queries.extend(queries)
+
+    def _to_rows_that_go(self, reference: Reference) -> str:
+        say, table = self.say, reference.table
+        fate = self.fates.of(reference.to)
+        direct = self.reach.direct(reference, "f")
+        if direct is not None:
+            match = say.refers(reference, "t", "f", values=direct)
+            source = f"{fate} f {say.join} {say.name(table)} t ON {match}"
+        else:
+            same = say.same_row(reference.to, "p", "f")
+            source = (
+                f"{fate} f {say.join} {say.name(reference.to)} p ON {same}"
+                f" {say.join} {say.name(table)} t ON {say.refers(reference, 't', 'p')}"
+            )
+        keys = say.keys(table, "t")
+        return f"SELECT {keys} FROM {source} WHERE f.go = 1 AND NOT {self.fates.goes(table, 't')}"
+
+    def _to_rows_held_for_others(self, reference: Reference) -> list[str]:
+        """Rows that stay for others must not lead to an erased person whose own row is held."""
+        table, fates, say = reference.table, self.fates, self.say
+        if table not in fates.names or reference.to not in fates.may_stay:
+            return []
+        along = [
+            number
+            for number in fates.stops_at(table)
+            if any(hop.reference == reference and not hop.forward for hop in self.walk.stops[number].hops)
+        ]
+        return [
+            f"SELECT {say.keys(table, 't')} FROM {fates.of(table)} x"
+            f" {say.join} {say.name(table)} t ON {say.same_row(table, 't', 'x')}"
+            f" {say.join} {say.name(reference.to)} p ON {say.refers(reference, 't', 'p')}"
+            f" {say.join} {fates.of(reference.to)} f ON {say.same_row(reference.to, 'p', 'f')}"
+            f" WHERE x.go = 0 AND x.stay = 0 AND x.e{number} = 1 AND f.stay = 1 AND {fates.mine(reference.to, 'f')}"
+            for number in along
+        ]
+
+    # The erased person's part of rows that stay.
+
+    def _clear(self, table: str, slots: dict[tuple[str, str | None, bool], Slot]) -> None:
+        fates, say = self.fates, self.say
+        if table not in fates.names or fates.simple(table):
+            return
+        shape = self.walk.tables[table]
+        own = {i: self.walk.stops[i] for i in fates.stops_at(table)}
+        others = {i: self.walk.stops[i] for i in fates.everybodys(table)}
+        ties = {
+            column
+            for stop in own.values()
+            for hop in stop.hops
+            if not hop.forward and not hop.reference.path
+            for column in hop.reference.columns
+        }
+        sorts = {column: sort for stop in own.values() for column, sort in stop.sorts.items()}
+        for column, sort in sorts.items():
+            named = shape.columns[column]
+            if sort in _OF_THE_ROW or column in ties or (column in shape.key and sort == "identifier"):
+                continue
+            value = self._blank(table, named)
+            mine = " OR ".join(f"f.e{i} = 1" for i, stop in own.items() if column in stop.columns)
+            theirs = [f"f.o{i} = 0" for i, stop in others.items() if column in stop.columns]
+            unheld = [f"f.h{n} = 0" for n, hold in fates.holds_at(table) if column in hold.columns]
+            conditions = " AND ".join(["f.go = 0", f"({mine})", *theirs, *unheld, self._full(named, value)])
+            query = (
+                f"SELECT {say.keys(table, 't')} FROM {fates.of(table)} f"
+                f" {say.join} {say.name(table)} t ON {say.same_row(table, 't', 'f')} WHERE {conditions}"
+            )
+            slots.setdefault((column, value, False), Slot(column, value, False)).queries.append(query)
+
+    def _blank(self, table: str, column: Column) -> str | None:
+        """What an emptied column holds; None when it can't be emptied."""
+        shape = self.walk.tables[table]
+        if column.name in shape.key:
+            return None
+        if column.nullable:
+            return "NULL"
+        if any(column.name in reference.columns and not reference.path for reference in shape.references):
+            return None
+        if column.sort == "text":
+            token = (
+                "lower(hex(randomblob(16)))" if self.say.sqlite else "md5(CAST(gen_random_uuid() AS text))"
+            )
+            return f"'{PREFIX}' || {token}" if column.unique else "''"
+        if column.unique:
+            return None
+        empty = {"number": "0", "boolean": "0" if self.say.sqlite else "FALSE", "json": "'{}'"}
+        return empty.get(column.sort)
+
+    def _full(self, column: Column, value: str | None) -> str:
+        """That a column isn't empty yet, so that a second run finds nothing to do."""
+        here = self.say.column("t", column.name)
+        if value is None or value == "NULL":
+            return f"{here} IS NOT NULL"
+        if value.startswith(f"'{PREFIX}"):
+            return f"{here} NOT LIKE '{PREFIX}%'"
+        if column.sort == "json" and not self.say.sqlite:
+            return f"CAST({here} AS TEXT) <> {value}"
+        return f"{here} <> {value}"

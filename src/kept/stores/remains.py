@@ -1,0 +1,282 @@
+"""Looks, after an erasure, for what remains of the people: their keys and their identifiers, in every declared place.
+
+Before: `fingerprint` takes the identifying values of a batch. After: `look` searches with them. Both send a number of
+statements that depends on the schema and not on the people.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from kept.policy.words import TYPES
+from kept.stores.fates import Fates
+from kept.stores.reach import PEOPLE, Reach, as_keys
+from kept.stores.schema import Reference
+from kept.stores.sql import SQLStore
+from kept.stores.walk import Erasure, Walk, goes_along
+
+# Sorts whose values point at one person wherever they stand. A name, an address or a birth date doesn't: others have
+# the same, and a search for it would find the living.
+SEARCHED = (
+    "email",
+    "phone",
+    "username",
+    "national-id",
+    "tax-number",
+    "bank-account",
+    "identifier",
+    "card-number",
+)
+_SHORT = 4  # shorter values are found everywhere
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Identifying values of a batch of people, by sort: personal data, to be sealed by whoever holds it."""
+
+    values: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Fingerprint({', '.join(f'{len(v)} × {sort}' for sort, v in self.values.items())})"
+
+    def dumps(self) -> bytes:
+        return json.dumps({sort: sorted(values) for sort, values in self.values.items()}).encode()
+
+    @classmethod
+    def loads(cls, sealed: bytes) -> Fingerprint:
+        return cls({sort: frozenset(values) for sort, values in json.loads(sealed).items()})
+
+
+@dataclass(frozen=True)
+class Remain:
+    """Rows that still lead to an erased person: by a key (`what` is "key") or by a value of a sort (`email` …)."""
+
+    table: str
+    column: str
+    what: str
+    rows: int
+
+
+def fingerprint(store: SQLStore, walk: Walk, keys: Iterable[object]) -> Fingerprint:
+    """The identifying values in the rows that are these people's alone to identify them by.
+
+    Every sort that points at a person is taken, so that the search of files and logs has names too; `look` searches
+    tables for the sorts in `SEARCHED` only.
+    """
+    values: dict[str, set[str]] = {}
+    with store.read() as connection:
+        reach = Reach(connection, store, walk, by_person=False)
+        reach.people(as_keys(keys))
+        reach.stops()
+        say = reach.say
+        for number, stop in enumerate(walk.stops[: walk.own]):
+            taken = [
+                c
+                for c, sort in stop.sorts.items()
+                if TYPES.get(sort, False) and sort not in ("free-text", "health")
+            ]
+            if not stop.hops:
+                taken += [column for column in stop.known_by if column not in taken]
+            if not taken or walk.tables[stop.table].is_view:
+                continue
+            chosen = ", ".join(say.column("t", column) for column in taken)
+            source = f"{say.temporary(f'kept_stop_{number}')} s {say.join} {say.name(stop.table)} t"
+            for row in reach.run(f"SELECT {chosen} FROM {source} ON {say.same_row(stop.table, 't', 's')}"):
+                for column, value in zip(taken, row, strict=True):
+                    if value is not None and len(str(value)) >= _SHORT:
+                        values.setdefault(sort_of(walk, stop.table, column), set()).add(str(value))
+    return Fingerprint({sort: frozenset(found) for sort, found in values.items()})
+
+
+def sort_of(walk: Walk, table: str, column: str) -> str:
+    """The declared sort of a column; of a known-by column that no data declares, `identifier`."""
+    for stop in walk.stops:
+        if stop.table == table and column in stop.sorts:
+            return stop.sorts[column]
+    return "identifier"
+
+
+def look(store: SQLStore, erasure: Erasure, keys: Iterable[object], identifiers: Fingerprint) -> list[Remain]:
+    """What remains of people who were erased; empty when nothing does.
+
+    Rows under a hold, and those between them and their person, aren't remains. Neither is a value that the own row of
+    somebody else holds among its identifiers: two people who share a telephone are two.
+    """
+    walk = erasure.walk
+    found: list[Remain] = []
+    with store.read() as connection:
+        reach = Reach(connection, store, walk, by_person=False)
+        reach.people(as_keys(keys))
+        reach.stops()
+        fates = Fates(reach, erasure)
+        fates.fill()
+        found += _rows_that_should_be_gone(reach, fates)
+        found += _references_left(reach, fates)
+        found += _values_left(reach, fates, identifiers)
+    return found
+
+
+def _rows_that_should_be_gone(reach: Reach, fates: Fates) -> list[Remain]:
+    """Rows that an erasure run now would delete."""
+    found = []
+    for table in fates.own:
+        count = _count(reach, f"{fates.of(table)} f WHERE f.go = 1")
+        if count:
+            found.append(Remain(table, "+".join(reach.say.key(table)), "key", count))
+    return found
+
+
+def _references_left(reach: Reach, fates: Fates) -> list[Remain]:
+    """Rows that stay and still hold an erased person's key where they refer to a person, or to a row of theirs."""
+    walk = reach.walk
+    root = walk.root
+    found: list[Remain] = []
+    for table in walk.tables.values():
+        if table.is_view:
+            continue
+        for reference in table.references:
+            if reference.to == root.table and set(reference.to_columns) == set(root.person):
+                query = _to_people(reach, fates, reference)
+            elif reference.to in fates.names and not goes_along(walk, reference):
+                query = _to_gone(reach, fates, reference)
+            else:
+                continue
+            count = _count(reach, f"({query}) AS q")
+            if count and not any(r.table == table.name and r.what == "key" for r in found):
+                found.append(Remain(table.name, "+".join(reference.columns), "key", count))
+    return found
+
+
+def _to_people(reach: Reach, fates: Fates, reference: Reference) -> str:
+    say, table = reach.say, reference.table
+    values = [f"s.k{reach.walk.root.person.index(column)}" for column in reference.to_columns]
+    match = say.refers(reference, "t", "s", values=values)
+    source = f"{say.temporary(PEOPLE)} s {say.join} {say.name(table)} t ON {match}"
+    owning = any(
+        hop.reference == reference for i in fates.stops_at(table) for hop in reach.walk.stops[i].hops
+    )
+    return f"SELECT 1 FROM {source} WHERE NOT {_accounted(fates, table, 't')}" + (
+        "" if owning else f" AND NOT {_stays(reach, fates)}"
+    )
+
+
+def _stays(reach: Reach, fates: Fates) -> str:
+    """That the own row of a person `s` of the batch stays: what only refers to it needn't be cut."""
+    say, root = reach.say, reach.walk.root
+    own = " AND ".join(f"r.{say.name(column)} = s.k{i}" for i, column in enumerate(root.person))
+    fate = f"{fates.of(root.table)} f {say.join} {say.name(root.table)} r ON {say.same_row(root.table, 'r', 'f')}"
+    return f"EXISTS (SELECT 1 FROM {fate} WHERE f.stay = 1 AND {own})"
+
+
+def _to_gone(reach: Reach, fates: Fates, reference: Reference) -> str:
+    say, table = reach.say, reference.table
+    source = (
+        f"{fates.of(reference.to)} f {say.join} {say.name(reference.to)} p ON {say.same_row(reference.to, 'p', 'f')}"
+        f" {say.join} {say.name(table)} t ON {say.refers(reference, 't', 'p')}"
+    )
+    return f"SELECT 1 FROM {source} WHERE f.go = 1 AND NOT {_accounted(fates, table, 't')}"
+
+
+def _accounted(fates: Fates, table: str, alias: str) -> str:
+    """That a row is known: it goes (and was told already), or is held."""
+    if table not in fates.names:
+        return "1 = 0"
+    same = fates.say.same_row(table, alias, "g")
+    return f"EXISTS (SELECT 1 FROM {fates.of(table)} g WHERE {same} AND (g.go = 1 OR g.stay = 1))"
+
+
+def living(store: SQLStore, walk: Walk, identifiers: Fingerprint) -> set[str]:
+    """Which of the values stand in a declared column of the same sort now: somebody's who stays, or held."""
+    found: set[str] = set()
+    with store.read() as connection:
+        reach = Reach(connection, store, walk, by_person=False)
+        for sort, columns in _places(walk).items():
+            if identifiers.values.get(sort):
+                name = _fill(reach, identifiers.values[sort])
+                reach.settle(name, "v")
+                for table, column in columns:
+                    source = _holding(reach, name, table, column)
+                    found.update(str(value) for (value,) in reach.run(f"SELECT DISTINCT j.v FROM {source}"))
+    return found
+
+
+def _places(walk: Walk) -> dict[str, list[tuple[str, str]]]:
+    """Every declared (table, column), by its sort."""
+    places: dict[str, list[tuple[str, str]]] = {}
+    for table, column in dict.fromkeys((s.table, c) for s in walk.stops for c in (*s.sorts, *s.known_by)):
+        places.setdefault(sort_of(walk, table, column), []).append((table, column))
+    return places
+
+
+def _values_left(reach: Reach, fates: Fates, identifiers: Fingerprint) -> list[Remain]:
+    """Declared columns of the same sort that hold one of the values."""
+    found: list[Remain] = []
+    for sort, columns in _places(reach.walk).items():
+        if sort not in SEARCHED or not identifiers.values.get(sort):
+            continue
+        name = _fill(reach, identifiers.values[sort])
+        _pass_over_others(reach, name, sort)
+        reach.settle(name, "v")
+        for table, column in columns:
+            known = f" WHERE NOT {_accounted(fates, table, 't')}" if table in fates.names else ""
+            count = _count(reach, _holding(reach, name, table, column) + known)
+            if count:
+                found.append(Remain(table, column, sort, count))
+    return found
+
+
+def _text(reach: Reach, table: str, column: str) -> str:
+    held = reach.say.column("t", column)
+    return held if reach.walk.tables[table].columns[column].sort == "text" else f"CAST({held} AS TEXT)"
+
+
+def _holding(reach: Reach, name: str, table: str, column: str) -> str:
+    """The FROM-clause of rows `t` that hold a value `j`: from the values along an index, else once over the rows."""
+    indexed = any(index[0] == column for index in reach.walk.tables[table].indexes)
+    ways = [f"{reach.say.temporary(name)} j", f"{reach.say.name(table)} t"]
+    source = f" {reach.say.join} ".join(ways if indexed else ways[::-1])
+    return f"{source} ON {_text(reach, table, column)} = j.v"
+
+
+def _fill(reach: Reach, values: Iterable[str]) -> str:
+    """A temporary table of values."""
+    name = f"kept_value_{len(reach.made)}"
+    source = (
+        "json_each(:given)"
+        if reach.say.sqlite
+        else "jsonb_array_elements_text(CAST(:given AS jsonb)) AS j(value)"
+    )
+    reach.run(f"CREATE TEMPORARY TABLE {name} AS SELECT CAST('' AS TEXT) AS v WHERE 1 = 0")
+    reach.made.append(name)
+    given = json.dumps(sorted(values))
+    reach.run(f"INSERT INTO {reach.say.temporary(name)} SELECT value FROM {source}", given=given)
+    return name
+
+
+def _pass_over_others(reach: Reach, name: str, sort: str) -> None:
+    """Take out the values by which somebody else is known, or that stand in their own row where none is."""
+    walk, say = reach.walk, reach.say
+    for number, stop in enumerate(walk.stops):
+        if stop.hops:
+            continue
+        same = [
+            c for c in dict.fromkeys((*stop.known_by, *stop.sorts)) if sort_of(walk, stop.table, c) == sort
+        ]
+        for column in [c for c in same if c in stop.known_by] or same:
+            else_s = f" AND NOT {_in_batch(reach, 't')}" if number == 0 else ""
+            same_value = f"{_text(reach, stop.table, column)} = {name}.v{else_s}"
+            theirs = f"SELECT 1 FROM {say.name(stop.table)} t WHERE {same_value}"
+            reach.run(f"DELETE FROM {say.temporary(name)} WHERE EXISTS ({theirs})")
+
+
+def _in_batch(reach: Reach, alias: str) -> str:
+    match = " AND ".join(
+        f"{reach.say.column(alias, c)} = q.k{i}" for i, c in enumerate(reach.walk.root.person)
+    )
+    return f"EXISTS (SELECT 1 FROM {reach.say.temporary(PEOPLE)} q WHERE {match})"
+
+
+def _count(reach: Reach, source: str) -> int:
+    return int(reach.run(f"SELECT COUNT(*) FROM {source}").scalar_one())

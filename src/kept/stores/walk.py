@@ -1,0 +1,171 @@
+"""From a person to every row about them, as plain values: stops (tables) and hops (references) in walking order.
+
+`kept.datamap.graph` makes these from a policy and a schema; `collect`, `erase` and `remains` carry them out.
+Nothing here is SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from kept.stores.schema import Reference, Table
+
+Key = tuple[object, ...]
+"""A person's key, column by column; numbers and text as they stand in the root table."""
+
+Mode = Literal["share", "remove", "anonymise"]
+"""What becomes of a row when an owner goes: it stays for the other owners, goes anyway, or stays without them."""
+
+
+@dataclass(frozen=True)
+class Hop:
+    """Rows belong to whom a row of stop `parent` belongs to, along `reference`.
+
+    Usually this stop's rows refer to the parent's; with `forward` the parent's rows refer to this stop's.
+    """
+
+    reference: Reference
+    parent: int
+    forward: bool = False
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Rows of one table that belong to a person in one way; a table where several ways lead has several stops.
+
+    `columns` are those declared for such a person, each with the names of its data; `sorts` tells each one's sort.
+    The first stop of a walk is the person's own row (no hops): `person` are its key columns, `known_by` the columns
+    of the identifiers they are found by.
+    """
+
+    table: str
+    hops: tuple[Hop, ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sorts: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = "share"
+    person: tuple[str, ...] = ()
+    known_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The way from people of one kind (their root kind's name) to every row about them in one store.
+
+    A hop's `parent` is the index of an earlier stop, so one pass in order reaches everything. `stops[:own]` are this
+    kind's; the rest are the ways other kinds own rows of the same store, which an erasure must respect.
+    `elsewhere` names the tables declared in other stores.
+    """
+
+    store: str
+    kind: str
+    tables: Mapping[str, Table]
+    stops: tuple[Stop, ...]
+    own: int
+    elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Stop:
+        return self.stops[0]
+
+    def of_table(self, table: str, *, own: bool = True) -> list[int]:
+        """The stops at a table: this kind's, or everybody's."""
+        return [i for i, stop in enumerate(self.stops[: self.own if own else None]) if stop.table == table]
+
+    def own_tables(self) -> list[str]:
+        """The tables this kind's rows stand in, in walking order, each once."""
+        return list(dict.fromkeys(stop.table for stop in self.stops[: self.own]))
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Rows of `table` stay while their clock hasn't passed `cutoff`: a clock that is empty hasn't started.
+
+    The clock is `clock` of the row that `path` leads to from the held row (none: the held row itself); without a
+    cutoff they stay for good. `columns` are the held ones; the others of a held row are cleared.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    clock: str | None = None
+    cutoff: datetime | None = None
+    path: tuple[Reference, ...] = ()
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """What erasing people of a walk means: the walk, all references of the store, and what is held."""
+
+    walk: Walk
+    holds: tuple[Hold, ...] = ()
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """Every reference between tables of the store; views have none and are never written to."""
+        tables = self.walk.tables
+        return tuple(
+            reference
+            for table in tables.values()
+            if not table.is_view
+            for reference in table.references
+            if reference.to in tables and not tables[reference.to].is_view
+        )
+
+
+def emptied(reference: Reference, table: Table) -> tuple[str, ...]:
+    """The columns to empty so that rows of `table` no longer refer along `reference`; none when that can't be done.
+
+    Of a composite reference, those that no other reference uses, so that no other tie is cut.
+    """
+    if reference.path:
+        return reference.columns
+    can = tuple(c for c in reference.columns if table.columns[c].nullable and c not in table.key)
+    if len(reference.columns) == 1:
+        return can
+    others = {
+        c for other in table.references if set(other.columns) != set(reference.columns) for c in other.columns
+    }
+    return tuple(c for c in can if c not in others)
+
+
+def identifies(table: Table, columns: Iterable[str]) -> bool:
+    """Whether at most one row of the table has given values in these columns."""
+    given = set(columns)
+    return bool(table.key and set(table.key) <= given) or any(
+        table.columns[column].unique for column in given
+    )
+
+
+def owned_by_one(walk: Walk, table: str) -> bool:
+    """Whether a row of the table can belong to one person at most, by the shape of the walk alone."""
+    stops = [walk.stops[i] for i in walk.of_table(table, own=False)]
+    if len(stops) != 1:
+        return False
+    hops = stops[0].hops
+    if not hops:
+        return True
+    if len(hops) > 1 or hops[0].forward:
+        return False
+    parent = walk.tables[walk.stops[hops[0].parent].table]
+    return identifies(parent, hops[0].reference.to_columns) and owned_by_one(walk, parent.name)
+
+
+def goes_along(walk: Walk, reference: Reference) -> bool:
+    """Whether a row that refers along this reference goes whenever the row it refers to goes.
+
+    So for a table's only way to its owners, for a link's end whose rows are removed, and for rows that belong to
+    whoever refers to them, which stay as long as anything does.
+    """
+    stops = [walk.stops[i] for i in walk.of_table(reference.table, own=False)]
+    own = [walk.stops[i] for i in walk.of_table(reference.table)]
+    along = [s for s in own if any(hop.reference == reference and not hop.forward for hop in s.hops)]
+    if reference.to == walk.root.table and any(stop.mode == "remove" for stop in along):
+        return True
+    only = len(stops) == 1 and bool(along) and stops[0].mode != "anonymise"
+    if only and all(hop.reference == reference for hop in stops[0].hops):
+        return True
+    targets = [walk.stops[i] for i in walk.of_table(reference.to)]
+    forward = all(target.hops and all(hop.forward for hop in target.hops) for target in targets)
+    return forward and all(any(hop.reference == reference for hop in target.hops) for target in targets)
