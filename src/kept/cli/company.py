@@ -1,0 +1,69 @@
+"""Which company a command is about: `--dir`, else KEPT_DIR, else the current folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from kept import company
+from kept.controls.acts import kinds
+from kept.controls.registry import load
+from kept.state import workflows
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def directory(command: F) -> F:
+    """The option `--dir`."""
+    option = click.option(
+        "--dir",
+        "folder",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=".",
+        envvar="KEPT_DIR",
+        show_default="the current folder",
+        help="The company's folder: policy.yaml, settings (.env), Kept's state and keys.",
+    )
+    return option(command)
+
+
+def file(command: F) -> F:
+    """The argument FILE: the policy file, `policy.yaml` in the company's folder when left out."""
+    return click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)(command)
+
+
+def formats(*known: str) -> Callable[[F], F]:
+    """The option `--format`; the first is the default."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(known),
+        default=known[0],
+        show_default=True,
+        help="How to print.",
+    )
+
+
+def policy_path(folder: Path, file: Path | None) -> Path:
+    return file if file is not None else folder / "policy.yaml"
+
+
+@contextmanager
+def opened(folder: Path, file: Path | None = None) -> Iterator[company.Company]:
+    """The company in a folder; a policy with errors is refused, all of them shown."""
+    with company.opened(load(policy_path(folder, file)), folder) as found:
+        yield found
+
+
+@contextmanager
+def at_work(folder: Path, file: Path | None = None) -> Iterator[tuple[company.Company, workflows.Workflows]]:
+    """The company with its durable acts; what a crash left unfinished is finished first."""
+    with (
+        opened(folder, file) as found,
+        workflows.opened(folder / "workflows.sqlite", kinds(found)) as running,
+    ):
+        yield found, running

@@ -1,0 +1,150 @@
+"""`kept demo`: an example company is built, broken in known ways, shown, mended and shown again."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol
+
+import click
+
+import kept
+from kept.cli.board import show
+from kept.cli.company import at_work, formats
+from kept.company import Company
+from kept.controls.collection import enforce as collection
+from kept.controls.retention.enforce import sweep
+from kept.errors import KeptError
+from kept.evidence.board import Board, prove
+from kept.state.workflows import Workflows
+
+
+class Example(Protocol):
+    """What an example company's `generate` module offers."""
+
+    def build(self, directory: Path, people: int, seed: int) -> None:
+        """Make the company's folder, with nothing broken."""
+
+    def plant(self, directory: Path, seed: int) -> Mapping[str, str]:
+        """Break promises in known ways; returns what was done, by promise id."""
+
+    def mend(self, clear: Callable[[str], object], source: Callable[[str, str], object]) -> None:
+        """What the company's people decide once they have seen the board, done through Kept's own commands."""
+
+
+def examples() -> dict[str, Path]:
+    """The example companies that can be built, by name."""
+    inside = Path(kept.__file__).parent
+    for parent in (inside, inside.parent.parent):
+        found = {path.parent.name: path.parent for path in sorted(parent.glob("examples/*/generate.py"))}
+        if found:
+            return found
+    return {}
+
+
+def _load(name: str) -> Example:
+    found = examples()
+    if name not in found:
+        raise KeptError(f'there is no example company "{name}" to build', help="known: " + ", ".join(found))
+    # The examples stand in the package when installed and beside it in a checkout; either way they load as part of it.
+    package = ModuleType("kept.examples")
+    package.__path__ = [str(found[name].parent)]
+    sys.modules.setdefault(package.__name__, package)
+    module: Example = importlib.import_module(f"kept.examples.{name}.generate")
+    return module
+
+
+@click.command()
+@click.argument("name", metavar="[COMPANY]", default="sitelucent")
+@click.option("--people", type=click.IntRange(1, 5_000_000), default=2000, show_default=True)
+@click.option("--seed", type=int, default=7, show_default=True)
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the company's files here.  [default: a new folder]",
+)
+@click.option("--serve/--no-serve", default=True, help="Serve the board as a page afterwards.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="The page's port.  [default: any free one]"
+)
+@formats("table", "json")
+def demo(name: str, people: int, seed: int, folder: Path | None, serve: bool, port: int, form: str) -> None:
+    """Build an example company, break promises, show the board, enforce, show it again."""
+    example = _load(name)
+    if folder is not None and folder.exists() and any(folder.iterdir()):
+        raise KeptError(
+            "the folder is not empty",
+            help="name a new one, so that nothing of yours is touched",
+            where=str(folder),
+        )
+    place = folder if folder is not None else Path(tempfile.mkdtemp(prefix=f"kept-{name}-"))
+    say = partial(click.echo, err=form == "json")
+    took: dict[str, float] = {}
+    say(f"Building {name} with {people} people in {place} …")
+    with _timed(took, "build"):
+        example.build(place, people, seed)
+    with _timed(took, "plant"):
+        planted = example.plant(place, seed)
+    for promise, what in planted.items():
+        say(f"  planted against {promise}: {what}")
+    with at_work(place) as (company, workflows):
+        with _timed(took, "prove"):
+            before = prove(company)
+        if form == "table":
+            click.echo("\nThe board before:\n")
+            show(before)
+        with _timed(took, "enforce"):
+            _enforce(company, workflows, example)
+        with _timed(took, "prove again"):
+            after = prove(company)
+        if form == "table":
+            click.echo("\nEnforced: swept, and mended what only people may decide. The board after:\n")
+            show(after)
+        else:
+            click.echo(json.dumps({"before": before.as_json(), "after": after.as_json(), "took": took}))
+        say(f"\nTry more on it: kept prove --dir {place} · kept request access user:1 --dir {place}")
+        if serve:
+            _serve(before, after, port, say)
+    raise SystemExit(1 if after.counts["broken"] else 0)
+
+
+def _enforce(company: Company, workflows: Workflows, example: Example) -> None:
+    sweep(company, workflows)
+    example.mend(
+        lambda column: collection.clear(company, column),
+        lambda table, source: collection.name_source(company, table, source),
+    )
+
+
+@contextmanager
+def _timed(took: dict[str, float], what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    took[what] = round(time.monotonic() - began, 3)
+
+
+def _serve(before: Board, after: Board, port: int, say: Callable[[str], None]) -> None:
+    """Serve both boards on 127.0.0.1 until Ctrl-C."""
+    import uvicorn  # half a second that no other command should wait for
+
+    from kept.server.app import app
+
+    boards = {"After Kept enforced it": after, "Before": before}
+    listening = socket.create_server(("127.0.0.1", port))
+    say(f"The board: http://127.0.0.1:{listening.getsockname()[1]}/   (Ctrl-C ends it)")
+    config = uvicorn.Config(app(lambda: boards), log_level="warning", lifespan="off")
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+COMMANDS = (demo,)

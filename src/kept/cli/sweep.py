@@ -1,0 +1,84 @@
+"""`kept sweep` carries out retention; `kept mend` what only a person may decide."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from kept.cli.company import at_work, directory, file, formats, opened
+from kept.controls.collection import enforce as collection
+from kept.controls.retention.enforce import due, sweep
+
+
+@click.command(name="sweep")
+@file
+@directory
+@click.option("--dry-run", is_flag=True, help="Count what is past its limit, exactly; change nothing.")
+@formats("text", "json")
+def run_sweep(file: Path | None, folder: Path, dry_run: bool, form: str) -> None:
+    """Remove what is past its limit, in short transactions; stopped at any point, the next run goes on."""
+    if dry_run:
+        with opened(folder, file) as company:
+            lines, gaps = due(company)
+    else:
+        with at_work(folder, file) as (company, workflows):
+            lines, gaps = sweep(company, workflows, _progress if form == "text" else None)
+    if form == "json":
+        told = [
+            {"promise": line.promise, "place": line.place, "then": line.then, "rows": line.rows}
+            for line in lines
+        ]
+        click.echo(
+            json.dumps(
+                {
+                    "dry_run": dry_run,
+                    "swept": told,
+                    "not_measured": [{"place": g.place, "why": g.reason} for g in gaps],
+                }
+            )
+        )
+        return
+    verb = "past their limit" if dry_run else "done"
+    for line in lines:
+        click.echo(f"{line.promise}: {line.place}: {line.rows} rows {verb} ({line.then})")
+    if not any(line.rows for line in lines):
+        click.echo("Nothing is past its limit in the stores that can be asked.")
+    for gap in gaps:
+        click.echo(f"not looked at: {gap.place}: {gap.reason}", err=True)
+
+
+def _progress(place: str, rows: int) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r{place}: {rows} rows", err=True, nl=False)
+
+
+@click.group()
+def mend() -> None:
+    """Mend what was collected without a promise; each act is asked for by name and goes on the ledger."""
+
+
+@mend.command()
+@click.argument("column")
+@directory
+def clear(column: str, folder: Path) -> None:
+    """Empty an undeclared COLUMN (store.table.column) in every row."""
+    with opened(folder) as company:
+        rows = collection.clear(company, column)
+    click.echo(f"{column}: {rows} rows cleared.")
+
+
+@mend.command()
+@click.argument("table")
+@click.argument("source")
+@directory
+def source(table: str, source: str, folder: Path) -> None:
+    """Say of the rows of TABLE (store.table) without a source that they came from SOURCE."""
+    with opened(folder) as company:
+        rows = collection.name_source(company, table, source)
+    click.echo(f"{table}: {rows} rows now say that they came from {source}.")
+
+
+COMMANDS = (run_sweep, mend)

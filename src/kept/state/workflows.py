@@ -1,0 +1,86 @@
+"""Durable acts: what takes several steps goes on after a `kill -9` where it stopped.
+
+DBOS keeps which act has begun and which of its steps are over; it is handed the act's kind and id, never more, because
+it stores what it is given. Each step is idempotent, so one that was cut off is simply done again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from dbos import DBOS, DBOSConfig, SetWorkflowID
+
+LIMIT = 1000  # unfinished acts recovered at one start
+
+
+class Act(Protocol):
+    """A kind of long work: which steps it has, and one step of it. Both are called again after a crash."""
+
+    def steps(self, act: str) -> Sequence[str]:
+        """The names of the steps, in order; the same whenever asked about the same act."""
+
+    def step(self, act: str, name: str) -> None:
+        """Do one step; harmless when it was done before."""
+
+
+class Workflows:
+    """The durable acts of one company; made by `opened` only, and one at a time in a process, as DBOS is."""
+
+    def __init__(self, kinds: Mapping[str, Act]) -> None:
+        self.kinds = kinds
+
+    def run(self, kind: str, act: str, attempt: int = 1) -> None:
+        """Carry out an act to its end; an attempt that was begun before is joined, not begun again."""
+        with SetWorkflowID(f"{kind}:{act}:{attempt}"):
+            _act(kind, act)
+
+
+_open: Workflows | None = None
+
+
+@contextmanager
+def opened(path: Path, kinds: Mapping[str, Act]) -> Iterator[Workflows]:
+    """Workflows kept in the SQLite file at `path`; acts that a crash left unfinished are finished first."""
+    global _open
+    if _open is not None:
+        raise RuntimeError("one company's workflows at a time in a process")
+    config: DBOSConfig = {
+        "name": "kept",
+        "system_database_url": f"sqlite:///{path}",
+        "application_version": "1",
+        "executor_id": "local",
+        "log_level": "CRITICAL",
+        "notification_listener_polling_interval_sec": 0.05,
+        "scheduler_polling_interval_sec": 0.05,
+    }
+    path.touch(mode=0o600)
+    logging.getLogger("dbos").setLevel(
+        logging.CRITICAL
+    )  # errors reach the caller; tracebacks may carry values
+    _open = Workflows(kinds)
+    try:
+        DBOS(config=config)
+        DBOS.launch()
+        for unfinished in DBOS.list_workflows(status="PENDING", limit=LIMIT):
+            DBOS.retrieve_workflow(unfinished.workflow_id).get_result(polling_interval_sec=0.02)
+        yield _open
+    finally:
+        DBOS.destroy()
+        _open = None
+
+
+@DBOS.step(name="kept.step")
+def _step(kind: str, act: str, name: str) -> None:
+    assert _open is not None
+    _open.kinds[kind].step(act, name)
+
+
+@DBOS.workflow(name="kept.act")
+def _act(kind: str, act: str) -> None:
+    assert _open is not None
+    for name in _open.kinds[kind].steps(act):
+        _step(kind, act, name)
