@@ -6,6 +6,7 @@ its database; `plant` breaks four of them.
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from array import array
@@ -98,6 +99,7 @@ def build(
             database.run(statement)
     if url is None:
         unfinished.replace(file)
+    _contact_requests(directory / "crm.json", draw, people, today)
     shutil.copyfile(HERE / "policy.yaml", directory / "policy.yaml")
     settings = directory / ".env"
     settings.touch(mode=0o600)
@@ -185,6 +187,25 @@ def _people(database: Database, draw: random.Random, people: int, today: int) ->
     )
     database.insert("memberships", "user_id, company_id, role", _memberships(draw, users))
     return users
+
+
+def _contact_requests(file: Path, draw: random.Random, people: int, today: int) -> None:
+    """What the contact form sent to the CRM: a lead for every 25 users, and the enquiry a colleague follows up.
+
+    The CRM is HubSpot's, which no database here stands for: these are its contacts and deals, as it would hold them.
+    """
+    contacts, deals = [], []
+    for number in range(1, people // 25 + 2):
+        first, last = name_of(PEOPLE_AT_MOST - number)
+        asked = _ago(draw, today, 1, 300)
+        closed = _time(asked + draw.randrange(1, 30) * DAY) if number % 4 else None
+        contact = {"id": number, "name": f"{first} {last}", "email": f"{first}.{last}@mail.example".lower()}
+        contacts.append(
+            {**contact, "phone": f"+32 2 555 {number % 100:02} {number % 97:02}", "createdate": _time(asked)}
+        )
+        deal = {"id": number, "contact_id": number, "owner_id": draw.randrange(1, STAFF + 1)}
+        deals.append({**deal, "created_at": _time(asked), "closed_at": closed})
+    file.write_text(json.dumps({"contacts": contacts, "deals": deals}, indent=1) + "\n", "utf-8")
 
 
 def _companies(cancelled: list[int]) -> Iterator[tuple[object, ...]]:

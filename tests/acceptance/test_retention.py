@@ -173,3 +173,18 @@ def test_what_is_held_outlives_an_erasure_and_a_shorter_limit(shop: Path) -> Non
         assert name == "" and email.startswith("erased-") and phone is None
         assert ask(company, "SELECT count(*) FROM visits WHERE customer = 1") == [(0,)]
         assert result.counts["shop.orders"]["held"] == 1
+
+
+def test_what_another_promise_holds_is_not_swept_under_a_shorter_limit(shop: Path) -> None:
+    policy = shop / "policy.yaml"
+    policy.write_text(
+        policy.read_text().replace(
+            "  visit:   {keeps: visit,",
+            "  soon:    {keeps: order, until: 1 year after recorded, then: delete}\n  visit:   {keeps: visit,",
+        )
+    )
+    with at_work(shop) as (company, running):
+        assert {line.promise: line.rows for line in due(company)[0]}["retention.soon"] == 1
+        sweep(company, running)
+        assert ask(company, "SELECT id FROM orders ORDER BY id") == [(2,), (4,)]
+        assert verdicts(company)["retention.soon"] == "kept"

@@ -24,6 +24,7 @@ from kept.stores.clauses import Clauses
 from kept.stores.conditions import condition, value
 from kept.stores.schema import Reference, Table
 from kept.stores.sql import SQLStore
+from kept.stores.walk import Hold
 from kept.stores.windows import Cursor, Window, windows
 
 LOCK_SECONDS = 0.09  # aimed at, so that a slow disk still stays under 0.2
@@ -36,8 +37,9 @@ class Expiry:
     The clock stands in the row itself, or in the row that `path` leads to, reference by reference, each to one row.
     `when` is a test on the row that has the clock (`born` is its birth date column, for ages). `then` deletes the rows
     or blanks `blank_columns` of theirs. Rows that a reference of `unless_referenced_by` leads to are left alone.
-    Before rows are deleted, references of `unlink` to them become NULL and rows of `remove_first` that refer to them
-    are deleted.
+    So are rows under a hold of `unless_held`, while its clock hasn't started or hasn't passed its cut-off. Before rows
+    are deleted, references of `unlink` to them become NULL and rows of `remove_first` that refer to them are deleted.
+
     """
 
     table: str
@@ -51,6 +53,7 @@ class Expiry:
     unless_referenced_by: tuple[Reference, ...] = ()
     unlink: tuple[Reference, ...] = ()
     remove_first: tuple[Reference, ...] = ()
+    unless_held: tuple[Hold, ...] = ()
 
     @property
     def clock_table(self) -> str:
@@ -142,6 +145,12 @@ class Past:
         self.table = store.table(expiry.table)
         self.say = Clauses(store, store.schema().tables)
         self.format = clocks.format_seen(store, connection, expiry.clock_table, expiry.clock_column)
+        self.hold_formats = [
+            clocks.format_seen(store, connection, hold.path[-1].to if hold.path else hold.table, hold.clock)
+            if hold.clock is not None and hold.cutoff is not None
+            else None
+            for hold in expiry.unless_held
+        ]
         self.bound = value(clocks.bound(self.format, expiry.cutoff))
         self.aliases = [
             store.table(reference.to).alias(f"kept_{i}") for i, reference in enumerate(expiry.path)
@@ -177,15 +186,18 @@ class Past:
 
     # The conditions.
 
-    def expired(self, *, in_window: bool = False) -> sa.ColumnElement[bool]:
-        """That the clock is before the cut-off, and readable; `in_window` keeps SQLite from the clock's index."""
+    def expired(self, window: Window | None = None) -> sa.ColumnElement[bool]:
+        """That the clock is before the cut-off, and readable; in a window SQLite is kept from the clock's index.
+
+        A range may pass over rows that are written otherwise than the first: what it leaves is listed and looked at.
+        """
         clock = self.clock
-        if in_window and self.store.dialect == "sqlite" and not self.expiry.path:
+        if window is not None and self.store.dialect == "sqlite" and not self.expiry.path:
             clock = sa.literal_column(f"+{self.say.column(self._called(-1), self.expiry.clock_column)}")
-        if self.least is None:
-            told = clocks.readable(self.format, clock)
+        if window is not None and not window.listed and self.least is not None:
+            told = sa.and_(clock >= value(self.least), sa.func.length(clock) == value(len(self.least)))
         else:
-            told = clock >= value(self.least)
+            told = clocks.readable(self.format, clock)
         return sa.and_(clock < self.bound, told, *self._tested())
 
     def unreadable(self) -> sa.ColumnElement[bool]:
@@ -244,7 +256,27 @@ class Past:
             refers = sa.text(self.say.refers(reference, f"kept_child_{i}", self._called(-1)))
             inner: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(child).where(refers)
             made.append(sa.not_(sa.exists(inner.correlate_except(child))))
+        made += [sa.not_(self._held(hold, number)) for number, hold in enumerate(self.expiry.unless_held)]
         return made
+
+    def _held(self, hold: Hold, number: int) -> sa.ColumnElement[bool]:
+        """That a hold on this table still runs: its clock hasn't started, can't be found, or hasn't passed."""
+        format = self.hold_formats[number]
+        if hold.clock is None or hold.cutoff is None or format is None:
+            return sa.true()
+        aliases = [self.store.table(r.to).alias(f"kept_hold_{number}_{i}") for i, r in enumerate(hold.path)]
+        clock = (aliases[-1] if aliases else self.table).c[hold.clock]
+        over: sa.ColumnElement[bool] = sa.and_(
+            clocks.readable(format, clock), clock < value(clocks.bound(format, hold.cutoff))
+        )
+        for i in range(len(hold.path) - 1, -1, -1):
+            source = f"kept_hold_{number}_{i - 1}" if i else self._called(-1)
+            refers = sa.text(self.say.refers(hold.path[i], source, f"kept_hold_{number}_{i}"))
+            inner: sa.Select[Any] = (
+                sa.select(sa.literal_column("1")).select_from(aliases[i]).where(refers, over)
+            )
+            over = sa.exists(inner.correlate_except(aliases[i]))
+        return sa.not_(sa.func.coalesce(over, sa.false()))
 
     def holds(self) -> sa.ColumnElement[bool]:
         """That a row is to be taken."""
@@ -274,7 +306,7 @@ class Past:
 
     def take(self, connection: Connection, window: Window) -> int:
         """Delete or blank the rows of a window; how many."""
-        past = self.reached(self.expired(in_window=True), listed=window.listed)
+        past = self.reached(self.expired(window), listed=window.listed)
         chosen = sa.and_(window.within, past, *self.remaining())
         if self.expiry.then == "blank":
             made = {column: blank(self.store, self.shape, column) for column in self.expiry.blank_columns}

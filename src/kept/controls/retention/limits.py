@@ -49,6 +49,7 @@ class Term:
             "blank",
             path=self.rows.path,
             blank_columns=self.clear,
+            unless_held=self.held,
         )
         if not self.whole:
             return [blanked] if self.clear else []
