@@ -17,12 +17,14 @@ from kept.controls.rights import declare as rights
 from kept.controls.security import declare as security
 from kept.errors import KeptError
 from kept.policy.checks import facts
-from kept.policy.entry import Promise
+from kept.policy.entry import Entry, Promise
+from kept.policy.facts import Party, PersonKind
 from kept.policy.page import Page, page
 from kept.policy.policy import Policy
 from kept.policy.read import read
 from kept.policy.report import PolicyError
 from kept.policy.source import Problems, Source
+from kept.policy.wording import people_words, region_words
 
 
 class Declaration(Protocol):
@@ -92,6 +94,31 @@ def check(policy: Policy, *, today: date) -> Problems:
     for declaration in DECLARATIONS.values():
         declaration.check(policy, problems, today)
     return problems
+
+
+def promised_facts(policy: Policy) -> list[tuple[Entry, str]]:
+    """The facts that answer to a clause of the published text, each with the section whose control it concerns."""
+    found: list[tuple[Entry, str]] = []
+    for entry in policy.entries():
+        if entry.clause and not isinstance(entry, Promise):
+            if isinstance(entry, Party):
+                found.append((entry, "notices" if entry.role == "us" else "disclosure"))
+            else:
+                found.append((entry, "rights" if isinstance(entry, PersonKind) else "collection"))
+    return found
+
+
+def fact_sentence(policy: Policy, entry: Entry) -> str:
+    """A fact with a clause, as a sentence (its `says` is what it is called)."""
+    if isinstance(entry, Party) and entry.role == "us":
+        where = region_words(entry.serves) if entry.serves else ""
+        return f"{entry.label} answers for your data" + (f" in {where}." if where else ".")
+    if isinstance(entry, Party) and entry.agreement is not None:
+        return f"{entry.label} is bound by an agreement, {entry.agreement}."
+    if isinstance(entry, PersonKind) and entry.controller is not None:
+        whose = policy.parties[entry.controller].label
+        return f"What we hold about {people_words(policy, entry.name)} belongs to {whose}: their instructions rule."
+    return f"{entry.name.replace('-', ' ').capitalize()}: as declared."
 
 
 def sentence(policy: Policy, promise: Promise) -> str:

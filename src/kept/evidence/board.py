@@ -7,7 +7,7 @@ from datetime import datetime
 
 from kept.company import Company
 from kept.controls.provers import MISSING, PROVERS
-from kept.controls.registry import sentence
+from kept.controls.registry import fact_sentence, promised_facts, sentence
 from kept.errors import KeptError
 from kept.evidence.attestations import standing
 from kept.evidence.proof import Proof, Verdict, worst
@@ -85,6 +85,10 @@ def prove(company: Company) -> Board:
         Row(promise, promise.section, sentence(policy, promise), tuple(_proofs(company, promise)))
         for promise in policy.every_promise()
     ]
+    rows += [
+        Row(fact, section, fact_sentence(policy, fact), (NOT_MEASURED,))
+        for fact, section in promised_facts(policy)
+    ]
     if _edited(policy.source):
         rows = [Row(row.promise, row.control, row.sentence, (EDITED,)) for row in rows]
     return Board(policy.name, policy.version.isoformat(), policy.source.path, at, tuple(rows))
@@ -92,6 +96,9 @@ def prove(company: Company) -> Board:
 
 EDITED = Proof(
     "measure", "unproven", "The policy file was changed while it was being proven; run `kept prove` again."
+)
+NOT_MEASURED = Proof(
+    "measure", "unproven", "Nothing measures it yet: this version reads it and puts it into words."
 )
 
 

@@ -95,7 +95,7 @@ def expire(
     *,
     before_commit: Callable[[WindowDone], None],
     after: Cursor | None = None,
-    pause: float = 0.02,
+    pause: float = 0.01,
 ) -> Iterator[WindowDone]:
     """Take the rows that are past, window by window, each its own transaction; yields what was committed.
 
