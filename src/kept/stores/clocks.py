@@ -157,10 +157,10 @@ def readable(format: ClockFormat, column: sa.ColumnElement[Any]) -> sa.ColumnEle
 def first_of_days(
     store: SQLStore, connection: Connection, table: str, column: str, format: ClockFormat, cutoff: datetime
 ) -> str | None:
-    """The column's least value, when it and all up to the cut-off begin with a day in this format; else None.
+    """The column's least value, when it and all up to the cut-off begin with a day and are equally long; else None.
 
-    For SQLite's texts under an index: instead of matching every value, one look between each day and the next. From
-    that value to the cut-off, those of its length can then be told by comparison alone, at half the cost of
+    For SQLite's texts under an index: instead of matching every value, one look between each day and the next, and
+    at the lengths. From that value to the cut-off rows can then be told by comparison alone, at half the cost of
     `readable`. (`2020-01-31 10:00:0x` counts as of its day, though `readable` wouldn't have it.)
     """
     indexed = any(group[0] == column for group in store.shape(table).indexes)
@@ -183,8 +183,11 @@ def first_of_days(
             "WITH RECURSIVE day (d) AS (SELECT :first UNION ALL SELECT date(d, '+1 day') FROM day WHERE d < :last)"
             f" SELECT EXISTS (SELECT 1 FROM day WHERE d < :last AND EXISTS (SELECT 1 FROM {_q(store, table)}"
             f" WHERE {_q(store, column)} > d || :after AND {_q(store, column)} < date(d, '+1 day') || :before))"
+            f" OR EXISTS (SELECT 1 FROM {_q(store, table)} WHERE {_q(store, column)} < :bound"
+            f" AND length({_q(store, column)}) <> length(:least))"
         ),
-        {"first": least[:10], "last": last.isoformat(), "after": ends[0], "before": ends[1]},
+        {"least": least, "bound": bound(format, cutoff)}
+        | {"first": least[:10], "last": last.isoformat(), "after": ends[0], "before": ends[1]},
     ).scalar()
     return None if strange else str(least)
 

@@ -187,17 +187,14 @@ class Past:
     # The conditions.
 
     def expired(self, window: Window | None = None) -> sa.ColumnElement[bool]:
-        """That the clock is before the cut-off, and readable; in a window SQLite is kept from the clock's index.
-
-        A range may pass over rows that are written otherwise than the first: what it leaves is listed and looked at.
-        """
+        """That the clock is before the cut-off, and readable; in a window SQLite is kept from the clock's index."""
         clock = self.clock
         if window is not None and self.store.dialect == "sqlite" and not self.expiry.path:
             clock = sa.literal_column(f"+{self.say.column(self._called(-1), self.expiry.clock_column)}")
-        if window is not None and not window.listed and self.least is not None:
-            told = sa.and_(clock >= value(self.least), sa.func.length(clock) == value(len(self.least)))
-        else:
+        if self.least is None:
             told = clocks.readable(self.format, clock)
+        else:
+            told = clock >= value(self.least)
         return sa.and_(clock < self.bound, told, *self._tested())
 
     def unreadable(self) -> sa.ColumnElement[bool]:

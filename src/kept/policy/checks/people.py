@@ -34,6 +34,13 @@ def _place(policy: Policy, person: PersonKind, problems: Problems) -> None:
             person.span,
             help="add key: the column that tells one from another",
         )
+    elif person.table is not None and person.when is not None:
+        problems.error(
+            "test-without-is",
+            f"`{person.name}` has a table of its own and a test, so some rows of the table would be nobody's",
+            person.at("when"),
+            help=f"declare everybody in the table, and `{{is: {person.name}, when: …}}` for some of them",
+        )
     elif person.is_a is not None and person.is_a != STAFF:
         chain = policy.chain(person.name)
         last = policy.people.get(chain[-1])
