@@ -20,6 +20,7 @@ from kept.state.database import State
 from kept.stores.opening import open_store
 from kept.stores.schema import Schema
 from kept.stores.sql import SQLStore
+from kept.stores.store import Store
 from kept.stores.walk import Walk
 
 Clock = Callable[[], datetime]
@@ -47,7 +48,8 @@ class Company:
     @cached_property
     def schemas(self) -> Mapping[str, Schema]:
         """The shape of every store that answers; one that doesn't is added to `unreachable`."""
-        found = {}
+        found: dict[str, Schema] = {}
+        store: Store
         for name, store in self.stores.items():
             try:
                 found[name] = store.schema()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,15 @@ class SiteLucent:
         shutil.copytree(self.folder, folder)
         return SiteLucent(folder)
 
-    def kept(self, *arguments: str, program: tuple[str, ...] = ("-m", "kept")) -> Ran:
+    def kept(
+        self, *arguments: str, program: tuple[str, ...] = ("-m", "kept"), file_limit: int | None = None
+    ) -> Ran:
+        """Run a command; with `file_limit` no file may grow beyond so many bytes, as on a disk that is full."""
+        limit = (
+            partial(resource.setrlimit, resource.RLIMIT_FSIZE, (file_limit, file_limit))
+            if file_limit
+            else None
+        )
         environment = {k: v for k, v in os.environ.items() if k != "APP_DATABASE_URL"}
         environment |= {
             "KEPT_DIR": str(self.folder),
@@ -61,6 +71,7 @@ class SiteLucent:
             capture_output=True,
             text=True,
             timeout=300,
+            preexec_fn=limit,
             check=False,
         )
         return Ran(done.returncode, done.stdout, done.stderr)

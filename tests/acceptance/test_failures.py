@@ -1,4 +1,4 @@
-"""A store that is down or locked, a policy edited meanwhile: a clear error, `unproven`, and the next run finishes."""
+"""A store that is down, locked or full, a policy edited: a clear error, `unproven`, and the next run finishes."""
 
 from __future__ import annotations
 
@@ -59,6 +59,29 @@ def test_a_locked_database_leaves_an_erasure_open_and_resume_finishes_it(company
     assert company.kept("request", "resume").code == 0
     assert company.ask("SELECT count(*) FROM users WHERE id = 2") == [(0,)]
     assert len(company.ledger("erase")) == 1
+
+
+@pytest.mark.parametrize("command", [("sweep",), ("request", "erase", "user:2")])
+def test_a_full_disk_stops_with_words_at_any_point_and_the_next_run_finishes(
+    company: SiteLucent, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    stopped = 0
+    for number, size in enumerate((2_000, 30_000, 60_000, 90_000, 130_000, 200_000, 230_000)):
+        full = company.copied(tmp_path / f"full-{number}")
+        ran = full.kept(*command, file_limit=size)
+        stopped += ran.code != 0
+        assert "Traceback" not in ran.err and "internal error" not in ran.err
+        if ran.code:
+            assert ran.err.strip()
+        full.kept("request", "resume")
+        assert full.kept(*command).code == 0 or command[0] == "request"
+        if command[0] == "sweep":
+            assert _verdicts(full)["retention.usage"] == "kept"
+            assert len(full.ledger("sweep")) == 2
+        else:
+            assert full.ask("SELECT count(*) FROM users WHERE id = 2") == [(0,)]
+            assert len(full.ledger("erase")) == 1
+    assert stopped >= 3
 
 
 def test_a_policy_edited_while_it_is_proven_proves_nothing(

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from kept.errors import StoreError, TerminalError, TransientError
 from kept.stores.opening import open_store
 from kept.stores.sql import SQLStore
-from kept.stores.store import Unconnected
+from kept.stores.store import Store
 from tests.contract.company import build, rows
 
 SECRET = "ada@example.org"
@@ -202,10 +202,12 @@ def test_a_password_is_in_no_repr_and_no_error(fresh_postgresql: str) -> None:
         gone.schema()
 
 
-def test_a_store_that_is_not_connected_says_why() -> None:
-    store = Unconnected("crm", "hubspot", "Kept doesn't speak to hubspot yet")
-    with pytest.raises(TerminalError, match="crm: Kept doesn't speak to hubspot yet"):
-        store.schema()
+def test_every_kind_is_a_store_to_the_rest_of_kept(store: SQLStore) -> None:
+    plain: Store = store
+    assert plain.name == "app" and plain.schema().tables == {}
+    assert all(file.exists() for file in plain.files())
+    plain.dispose()
+    assert plain.schema(refresh=True).tables == {}
 
 
 def test_deleted_content_is_zeroed_in_the_file(fresh_sqlite: str) -> None:

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
+from sqlalchemy.exc import SQLAlchemyError
+
+from kept.errors import TransientError
 
 LIMIT = 1000  # unfinished acts recovered at one start
 
@@ -35,7 +38,7 @@ class Workflows:
 
     def run(self, kind: str, act: str, attempt: int = 1) -> None:
         """Carry out an act to its end; an attempt that was begun before is joined, not begun again."""
-        with SetWorkflowID(f"{kind}:{act}:{attempt}"):
+        with _errors(), SetWorkflowID(f"{kind}:{act}:{attempt}"):
             _act(kind, act)
 
 
@@ -63,14 +66,28 @@ def opened(path: Path, kinds: Mapping[str, Act]) -> Iterator[Workflows]:
     )  # errors reach the caller; tracebacks may carry values
     _open = Workflows(kinds)
     try:
-        DBOS(config=config)
-        DBOS.launch()
-        for unfinished in DBOS.list_workflows(status="PENDING", limit=LIMIT):
-            DBOS.retrieve_workflow(unfinished.workflow_id).get_result(polling_interval_sec=0.02)
+        with _errors():
+            DBOS(config=config)
+            DBOS.launch()
+            for unfinished in DBOS.list_workflows(status="PENDING", limit=LIMIT):
+                DBOS.retrieve_workflow(unfinished.workflow_id).get_result(polling_interval_sec=0.02)
         yield _open
     finally:
         DBOS.destroy()
         _open = None
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """What goes wrong in DBOS's own database, in Kept's words; the errors of steps pass as they are."""
+    try:
+        yield
+    except SQLAlchemyError as wrong:
+        raise TransientError(
+            f"the record of unfinished work could not be used ({type(wrong).__name__})",
+            help="see that its disk has room and no other program holds it, then run the command again",
+            where="workflows.sqlite",
+        ) from None
 
 
 @DBOS.step(name="kept.step")

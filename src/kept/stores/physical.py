@@ -3,9 +3,9 @@
 Observed with PostgreSQL 18.4 (`tests/contract/test_physical.py`): after DELETE the content stands in heap, index and
 log; VACUUM takes it out of heap and index files as it compacts their pages (where a page is left with nothing to
 compact over it, only VACUUM FULL does); in the log it stays in the segment that had it, which a checkpoint after
-`pg_switch_wal` removes or renames for later use, with its content. Each further switch overwrites the segment that
-comes next, zeros to its end, so switching through the renamed ones cleans them. Replication slots, an archive and
-backups keep older segments: what is found is reported, what lies elsewhere can't be seen from here.
+`pg_switch_wal` removes or renames for later use, with its content. Switching on should come to overwrite a renamed
+segment, so it goes on while something is found. Replication slots, an archive and backups keep older segments: what is
+found is reported, what lies elsewhere can't be seen from here.
 
 SQLite zeroes what is deleted through a store (`secure_delete`); the log keeps older pages until it is truncated, and
 what others deleted without zeroing stays in free space until VACUUM.
