@@ -26,6 +26,7 @@ def people(store: SQLStore) -> SQLStore:
         "INSERT INTO people VALUES (1, '12345', 'staff', 9, TRUE, '2011-02-28', 'form', 1),"
         " (2, '', 'member', 10, FALSE, '2011-03-01', '', 1), (3, NULL, '', 100, NULL, NULL, 'guess', 1),"
         " (4, '999', NULL, NULL, TRUE, '1980-06-01', NULL, 1)",
+        "ALTER TABLE people ADD COLUMN since DATE NOT NULL DEFAULT '2020-01-01'",
     )
     return store
 
@@ -57,8 +58,8 @@ def test_nothing_is_cleared_when_the_note_cannot_be_written(people: SQLStore) ->
 
 
 def test_a_column_that_cannot_be_empty_is_refused(people: SQLStore) -> None:
-    with pytest.raises(TerminalError, match=r"people\.code can't be emptied"):
-        clear_column(people, "people", "code", lambda count: None)
+    with pytest.raises(TerminalError, match=r"people\.since can't be emptied"):
+        clear_column(people, "people", "since", lambda count: None)
 
 
 def test_sources_are_counted_and_set(people: SQLStore) -> None:
@@ -118,3 +119,10 @@ def test_a_test_that_cannot_be_asked_is_an_error(people: SQLStore, written: str)
         condition(
             read_test(written), people.table("people"), people.shape("people"), today=TODAY, born="born"
         )
+
+
+def test_a_number_that_must_not_be_null_becomes_0(people: SQLStore) -> None:
+    filled = count_filled(people, "people", ["id"])["id"]
+    assert clear_column(people, "people", "code", lambda count: None) == filled
+    assert rows(people, "SELECT DISTINCT code FROM people") == [(0,)]
+    assert clear_column(people, "people", "code", lambda count: None) == 0

@@ -1,4 +1,4 @@
-"""What stands in a column once its content is gone: nothing, an empty text, or a random token."""
+"""What stands in a column once its content is gone: nothing, an empty value, or a random token where it is unique."""
 
 from __future__ import annotations
 
@@ -17,49 +17,74 @@ PREFIX = "erased-"
 
 
 @dataclass(frozen=True)
+class Emptying:
+    """How a column is emptied: `to` in SQL, or the reason why it can't be."""
+
+    to: str | None
+    why_not: str | None = None
+    as_text: bool = False
+
+    def full(self, here: str) -> str:
+        """That the column (`here`, in SQL) still holds something, so that a second run finds nothing to do."""
+        if self.to is None or self.to == "NULL":
+            return f"{here} IS NOT NULL"
+        if self.to.startswith(f"'{PREFIX}"):
+            return f"{here} NOT LIKE '{PREFIX}%'"
+        return f"CAST({here} AS TEXT) <> {self.to}" if self.as_text else f"{here} <> {self.to}"
+
+
+def emptying(sqlite: bool, shape: Table, column: str) -> Emptying:
+    """NULL; else '' for text, `erased-<hex>` for text that must be unique, 0, false or {} for what isn't text.
+
+    A key, a reference, a time or a unique number that must not be null can't be emptied.
+    """
+    about = shape.columns[column]
+    if column in shape.key:
+        return Emptying(None, "it is the key of its rows")
+    if about.nullable:
+        return Emptying("NULL")
+    if any(column in reference.columns and not reference.path for reference in shape.references):
+        return Emptying(None, "it must not be null and refers to another row")
+    if about.sort == "text":
+        if not about.unique:
+            return Emptying("''")
+        room = re.search(r"char\D*\((\d+)\)", about.type.casefold())
+        digits = min(32, int(room[1]) - len(PREFIX)) if room and not sqlite else 32
+        if digits < 16:
+            return Emptying(None, "it must be unique and is too short for a random token")
+        token = (
+            f"lower(hex(randomblob({digits // 2})))"
+            if sqlite
+            else f"left(replace(CAST(gen_random_uuid() AS text), '-', ''), {digits})"
+        )
+        return Emptying(f"'{PREFIX}' || {token}")
+    empty = {"number": "0", "boolean": "0" if sqlite else "FALSE", "json": "'{}'"}.get(about.sort)
+    if empty is None or about.unique:
+        return Emptying(None, "it must not be null, and no value would say that it is empty")
+    return Emptying(empty, as_text=about.sort == "json" and not sqlite)
+
+
+@dataclass(frozen=True)
 class Blank:
-    """What to set a column to, and the condition that it still holds something."""
+    """The same for SQLAlchemy's statements: what to set a column to, and that it still holds something."""
 
     to: sa.ColumnElement[Any]
     filled: sa.ColumnElement[bool]
 
 
 def blank(store: SQLStore, shape: Table, column: str, source: sa.FromClause | None = None) -> Blank:
-    """NULL; '' for text that must not be null; `erased-<hex>` for text that must be unique too.
-
-    Anything else (a number that must not be null, a part of the key) is a TerminalError naming the column.
-    """
+    """How to empty a column; TerminalError naming it where that can't be done."""
     found = (source if source is not None else store.table(shape.name)).c[column]
-    about = shape.columns[column]
-    if column in shape.key:
-        raise _refused(store, shape, column, "it is the key of its rows")
-    if about.nullable:
+    made = emptying(store.dialect == "sqlite", shape, column)
+    if made.to is None:
+        raise TerminalError(
+            f"{shape.name}.{column} can't be emptied: {made.why_not}",
+            help="allow NULL in the column, or let the whole row be deleted",
+            where=store.name,
+        )
+    to: sa.ColumnElement[Any] = sa.literal_column(made.to)
+    if made.to == "NULL":
         return Blank(sa.null(), found.is_not(None))
-    if not _plain(about.type):
-        raise _refused(store, shape, column, "it must not be null and isn't text")
-    if not about.unique:
-        return Blank(sa.literal("", sa.Text), found != value(""))
-    room = re.search(r"char\D*\((\d+)\)", about.type.casefold())
-    digits = min(32, int(room[1]) - len(PREFIX)) if room and store.dialect == "postgresql" else 32
-    if digits < 16:
-        raise _refused(store, shape, column, "it must be unique and is too short for a random token")
-    return Blank(sa.literal(PREFIX, sa.Text) + _random(store, digits), found.not_like(value(f"{PREFIX}%")))
-
-
-def _plain(type_name: str) -> bool:
-    small = type_name.casefold()
-    return any(word in small for word in ("char", "text", "clob")) and "[]" not in small
-
-
-def _random(store: SQLStore, digits: int) -> sa.ColumnElement[str]:
-    if store.dialect == "sqlite":
-        return sa.func.lower(sa.func.hex(sa.func.randomblob(digits // 2)))
-    return sa.func.left(sa.func.replace(sa.cast(sa.func.gen_random_uuid(), sa.Text), "-", ""), digits)
-
-
-def _refused(store: SQLStore, shape: Table, column: str, why: str) -> TerminalError:
-    return TerminalError(
-        f"{shape.name}.{column} can't be emptied: {why}",
-        help="allow NULL in the column, or let the whole row be deleted",
-        where=store.name,
-    )
+    if made.to.startswith(f"'{PREFIX}"):
+        return Blank(to, found.not_like(value(f"{PREFIX}%")))
+    return Blank(to, (sa.cast(found, sa.Text) if made.as_text else found) != to)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kept.stores.blanks import PREFIX
+from kept.stores.blanks import emptying
 from kept.stores.fates import Fates
 from kept.stores.reach import Reach
-from kept.stores.schema import Column, Reference
+from kept.stores.schema import Reference
 from kept.stores.walk import emptied, goes_along
 
 # Columns that tell of the row rather than of a person; a row that stays keeps them.
@@ -187,46 +187,18 @@ class Changes:
         }
         sorts = {column: sort for stop in own.values() for column, sort in stop.sorts.items()}
         for column, sort in sorts.items():
-            named = shape.columns[column]
             if sort in _OF_THE_ROW or column in ties or (column in shape.key and sort == "identifier"):
                 continue
-            value = self._blank(table, named)
+            made = emptying(say.sqlite, shape, column)
+            value = made.to
             mine = " OR ".join(f"f.e{i} = 1" for i, stop in own.items() if column in stop.columns)
             theirs = [f"f.o{i} = 0" for i, stop in others.items() if column in stop.columns]
             unheld = [f"f.h{n} = 0" for n, hold in fates.holds_at(table) if column in hold.columns]
-            conditions = " AND ".join(["f.go = 0", f"({mine})", *theirs, *unheld, self._full(named, value)])
+            conditions = " AND ".join(
+                ["f.go = 0", f"({mine})", *theirs, *unheld, made.full(say.column("t", column))]
+            )
             query = (
                 f"SELECT {say.keys(table, 't')} FROM {fates.of(table)} f"
                 f" {say.join} {say.name(table)} t ON {say.same_row(table, 't', 'f')} WHERE {conditions}"
             )
             slots.setdefault((column, value, False), Slot(column, value, False)).queries.append(query)
-
-    def _blank(self, table: str, column: Column) -> str | None:
-        """What an emptied column holds; None when it can't be emptied."""
-        shape = self.walk.tables[table]
-        if column.name in shape.key:
-            return None
-        if column.nullable:
-            return "NULL"
-        if any(column.name in reference.columns and not reference.path for reference in shape.references):
-            return None
-        if column.sort == "text":
-            token = (
-                "lower(hex(randomblob(16)))" if self.say.sqlite else "md5(CAST(gen_random_uuid() AS text))"
-            )
-            return f"'{PREFIX}' || {token}" if column.unique else "''"
-        if column.unique:
-            return None
-        empty = {"number": "0", "boolean": "0" if self.say.sqlite else "FALSE", "json": "'{}'"}
-        return empty.get(column.sort)
-
-    def _full(self, column: Column, value: str | None) -> str:
-        """That a column isn't empty yet, so that a second run finds nothing to do."""
-        here = self.say.column("t", column.name)
-        if value is None or value == "NULL":
-            return f"{here} IS NOT NULL"
-        if value.startswith(f"'{PREFIX}"):
-            return f"{here} NOT LIKE '{PREFIX}%'"
-        if column.sort == "json" and not self.say.sqlite:
-            return f"CAST({here} AS TEXT) <> {value}"
-        return f"{here} <> {value}"
