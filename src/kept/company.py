@@ -87,6 +87,10 @@ class Company:
             for store, tables in places.items()
         ]
 
+    def silent(self) -> list[str]:
+        """The SQL stores that should have answered and didn't, each with the reason."""
+        return [f"{name}: {why}" for name, why in self.unreachable.items() if self.policy.stores[name].is_sql]
+
     @property
     def answers(self) -> Path:
         """Where answers to requests are kept until they are handed over."""

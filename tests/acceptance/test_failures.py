@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,42 @@ def test_no_secret_and_no_value_stands_in_what_is_printed(company: SiteLucent) -
     for path in company.folder.rglob("*"):
         if path.is_file() and path != settings:
             assert b"hush-hush" not in path.read_bytes()
+
+
+def test_two_commands_at_once_wait_for_each_other(company: SiteLucent) -> None:
+    """What one process has under way looks unfinished to another, which must not finish it as well."""
+    due = {
+        line["place"]: line["rows"]
+        for line in company.kept("sweep", "--dry-run", "--format", "json").json()["swept"]
+    }
+    with ThreadPoolExecutor(3) as pool:
+        ran = list(pool.map(lambda _: company.kept("sweep"), range(3)))
+    assert [one.code for one in ran] == [0, 0, 0], [one.err for one in ran]
+    assert {entry["place"]: entry["rows"] for entry in company.ledger("sweep")} == due
+    assert len(company.ledger("sweep")) == 2
+
+
+def test_a_policy_that_contradicts_itself_is_measured_and_changes_nothing(company: SiteLucent) -> None:
+    file = company.folder / "policy.yaml"
+    file.write_text(
+        file.read_text().replace("ended: deactivated_at}", "ended: deactivated_at, when: id > 3}", 1)
+    )
+    for command in (("sweep",), ("request", "erase", "user:2")):
+        ran = company.kept(*command)
+        assert ran.code == 2 and "test-without-is" in ran.err
+    assert company.ask("SELECT count(*) FROM users WHERE id = 2") == [(1,)]
+    assert _verdicts(company)["retention.usage"] == "broken"
+
+
+def test_a_safeguard_that_died_stops_nobody_from_using_a_right(company: SiteLucent) -> None:
+    file = company.folder / "policy.yaml"
+    file.write_text(file.read_text().replace("data-privacy-framework", "privacy-shield"))
+    assert company.kept("check").code == 1
+    assert company.kept("request", "erase", "user:2").code == 0
+
+
+def test_a_sweep_that_could_not_ask_a_store_says_so(company: SiteLucent) -> None:
+    (company.folder / "app.sqlite").rename(company.folder.parent / "away.sqlite")
+    for command in (("sweep",), ("sweep", "--dry-run"), ("sweep", "--dry-run", "--format", "json")):
+        ran = company.kept(*command)
+        assert ran.code == 3 and "not everything was looked at: app" in ran.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +12,9 @@ import click
 
 from kept import company
 from kept.controls.acts import kinds
-from kept.controls.registry import load
+from kept.controls.registry import examine, load
+from kept.policy.report import PolicyError
+from kept.policy.source import Problems
 from kept.state import workflows
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,16 +57,24 @@ def policy_path(folder: Path, file: Path | None) -> Path:
 
 @contextmanager
 def opened(folder: Path, file: Path | None = None) -> Iterator[company.Company]:
-    """The company in a folder; a policy with errors is refused, all of them shown."""
+    """The company in a folder; a policy that can't be read is refused, every mistake shown."""
     with company.opened(load(policy_path(folder, file)), folder) as found:
         yield found
 
 
 @contextmanager
 def at_work(folder: Path, file: Path | None = None) -> Iterator[tuple[company.Company, workflows.Workflows]]:
-    """The company with its durable acts; what a crash left unfinished is finished first."""
+    """The company with its durable acts; what a crash left unfinished is finished first.
+
+    Nothing is changed under a policy that contradicts itself; what only a law would have otherwise stops nobody from
+    using a right.
+    """
+    policy, source, problems = examine(policy_path(folder, file), today=datetime.now(UTC).date())
+    wrong = Problems([problem for problem in problems.errors if problem.law is None])
+    if policy is None or wrong.found:
+        raise PolicyError(source, wrong if wrong.found else problems)
     with (
-        opened(folder, file) as found,
+        company.opened(policy, folder) as found,
         workflows.opened(folder / "workflows.sqlite", kinds(found)) as running,
     ):
         yield found, running

@@ -113,8 +113,8 @@ def demo(name: str, people: int, seed: int, folder: Path | None, serve: bool, po
         else:
             click.echo(json.dumps({"before": before.as_json(), "after": after.as_json(), "took": took}))
         say(f"\nTry more on it: kept prove --dir {place} · kept request access user:1 --dir {place}")
-        if serve:
-            _serve(before, after, port, say)
+    if serve:
+        _serve(before, after, port, say)
     raise SystemExit(1 if after.counts["broken"] else 0)
 
 

@@ -11,6 +11,7 @@ import click
 from kept.cli.company import at_work, directory, file, formats, opened
 from kept.controls.collection import enforce as collection
 from kept.controls.retention.enforce import due, sweep
+from kept.errors import TransientError
 
 
 @click.command(name="sweep")
@@ -23,9 +24,11 @@ def run_sweep(file: Path | None, folder: Path, dry_run: bool, form: str) -> None
     if dry_run:
         with opened(folder, file) as company:
             lines, gaps = due(company)
+            silent = company.silent()
     else:
         with at_work(folder, file) as (company, workflows):
             lines, gaps = sweep(company, workflows, _progress if form == "text" else None)
+            silent = company.silent()
     if form == "json":
         told = [
             {"promise": line.promise, "place": line.place, "then": line.then, "rows": line.rows}
@@ -40,6 +43,7 @@ def run_sweep(file: Path | None, folder: Path, dry_run: bool, form: str) -> None
                 }
             )
         )
+        _not_silent(silent)
         return
     verb = "past their limit" if dry_run else "done"
     for line in lines:
@@ -48,6 +52,15 @@ def run_sweep(file: Path | None, folder: Path, dry_run: bool, form: str) -> None
         click.echo("Nothing is past its limit in the stores that can be asked.")
     for gap in gaps:
         click.echo(f"not looked at: {gap.place}: {gap.reason}", err=True)
+    _not_silent(silent)
+
+
+def _not_silent(silent: list[str]) -> None:
+    """A store that didn't answer ends the command with an error, whatever was done in the others."""
+    if silent:
+        raise TransientError(
+            f"not everything was looked at: {'; '.join(silent)}", help="mend it, run this again"
+        )
 
 
 def _progress(place: str, rows: int) -> None:

@@ -6,9 +6,11 @@ it stores what it is given. Each step is idempotent, so one that was cut off is 
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from kept.errors import TransientError
 
 LIMIT = 1000  # unfinished acts recovered at one start
+WAIT_SECONDS = 30.0  # for another process to end its work
 
 
 class Act(Protocol):
@@ -48,7 +51,6 @@ _open: Workflows | None = None
 @contextmanager
 def opened(path: Path, kinds: Mapping[str, Act]) -> Iterator[Workflows]:
     """Workflows kept in the SQLite file at `path`; acts that a crash left unfinished are finished first."""
-    global _open
     if _open is not None:
         raise RuntimeError("one company's workflows at a time in a process")
     config: DBOSConfig = {
@@ -61,20 +63,49 @@ def opened(path: Path, kinds: Mapping[str, Act]) -> Iterator[Workflows]:
         "scheduler_polling_interval_sec": 0.05,
     }
     path.touch(mode=0o600)
+    with _alone(path.with_suffix(".lock")), _launched(config, Workflows(kinds)) as running:
+        yield running
+
+
+@contextmanager
+def _launched(config: DBOSConfig, running: Workflows) -> Iterator[Workflows]:
+    global _open
     logging.getLogger("dbos").setLevel(
         logging.CRITICAL
     )  # errors reach the caller; tracebacks may carry values
-    _open = Workflows(kinds)
+    _open = running
     try:
         with _errors():
             DBOS(config=config)
             DBOS.launch()
             for unfinished in DBOS.list_workflows(status="PENDING", limit=LIMIT):
                 DBOS.retrieve_workflow(unfinished.workflow_id).get_result(polling_interval_sec=0.02)
-        yield _open
+        yield running
     finally:
         DBOS.destroy()
         _open = None
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One process at a time works on a company: another's acts look unfinished while it is at them.
+
+    The lock is the system's (flock), so that a killed process lets go of it.
+    """
+    lock.touch(mode=0o600)
+    with lock.open("a") as file:
+        for _ in range(int(WAIT_SECONDS / 0.1)):
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(0.1)
+        else:
+            raise TransientError(
+                "another kept is at work on this company",
+                help="run it again when that is done",
+                where=lock.name,
+            )
+        yield
 
 
 @contextmanager

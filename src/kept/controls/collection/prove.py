@@ -37,6 +37,7 @@ def _never(company: Company, promise: NeverCollected, word: str) -> Proof:
     measured: Measured = {"columns": len(filled), "empty_columns": empty, "tables": len(tables)}
     if filled or tables:
         return Proof("measure", "broken", "Nobody declared: " + ", ".join([*filled, *tables]) + ".", measured)
+    lacking += [problem.message for problem in company.map.problems if problem.severity == "error"]
     if lacking:
         return Proof(
             "measure",
