@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kept.datamap.graph import DataMap, build_map
-from kept.errors import KeptError, StoreError, TerminalError
+from kept.errors import KeptError, StoreError, TerminalError, TransientError
 from kept.evidence.keys import Keys
 from kept.evidence.ledger import Ledger
 from kept.evidence.pseudonyms import Pseudonyms
@@ -70,8 +70,10 @@ class Company:
         """The way from people of a kind to their rows; TerminalError where their store can't be walked."""
         walk = self.map.walk(kind)
         if walk is None:
-            raise TerminalError(
-                f"people of kind `{kind}` can't be reached: {'; '.join(self.out_of_reach(kind))}"
+            silent = self.silent()
+            error = TransientError if silent else TerminalError
+            raise error(
+                f"people of kind `{kind}` can't be reached: {'; '.join(silent or self.out_of_reach(kind))}"
             )
         return walk
 
@@ -86,6 +88,15 @@ class Company:
             f"{kind}: {store}.{', '.join(tables)} ({self.unreachable.get(store, 'not reached from this kind')})"
             for store, tables in places.items()
         ]
+
+    def agree(self) -> None:
+        """Refuse to change anything where file and databases disagree about whose rows are whose."""
+        wrong = [problem.message for problem in self.map.problems if problem.severity == "error"]
+        if wrong:
+            raise TerminalError(
+                f"file and database disagree: {'; '.join(wrong)}",
+                help="`kept check` says what to do about each",
+            )
 
     def silent(self) -> list[str]:
         """The SQL stores that should have answered and didn't, each with the reason."""

@@ -192,3 +192,16 @@ def test_a_sweep_that_could_not_ask_a_store_says_so(company: SiteLucent) -> None
     for command in (("sweep",), ("sweep", "--dry-run"), ("sweep", "--dry-run", "--format", "json")):
         ran = company.kept(*command)
         assert ran.code == 3 and "not everything was looked at: app" in ran.err
+
+
+def test_nothing_is_swept_while_a_table_hangs_on_people_and_nobody_declared_it(company: SiteLucent) -> None:
+    company.do(
+        "CREATE TABLE notes (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users (id), text TEXT)"
+    )
+    before = company.ask("SELECT count(*) FROM usage_events")
+    ran = company.kept("sweep")
+    assert ran.code == 2 and "app.notes hangs on a person" in ran.err
+    assert company.ask("SELECT count(*) FROM usage_events") == before
+    assert _verdicts(company)["collection.no-more"] == "broken"
+    assert company.kept("check").code == 1
+    assert company.kept("map").code == 1

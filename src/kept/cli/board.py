@@ -21,7 +21,7 @@ STYLES = {"kept": "green", "broken": "bold red", "attested": "yellow", "unproven
 @file
 @directory
 @formats("table", "json", "junit")
-def prove(file: Path | None, folder: Path, form: str) -> None:
+def prove(file: Path | None, folder: Path | None, form: str) -> None:
     """Show the board: every promise, measured now. Exits with 1 if any is broken."""
     with opened(folder, file) as company:
         board = measure(company)

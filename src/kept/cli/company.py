@@ -26,9 +26,8 @@ def directory(command: F) -> F:
         "--dir",
         "folder",
         type=click.Path(path_type=Path, file_okay=False),
-        default=".",
         envvar="KEPT_DIR",
-        show_default="the current folder",
+        show_default="where FILE stands, else the current folder",
         help="The company's folder: policy.yaml, settings (.env), Kept's state and keys.",
     )
     return option(command)
@@ -51,25 +50,32 @@ def formats(*known: str) -> Callable[[F], F]:
     )
 
 
-def policy_path(folder: Path, file: Path | None) -> Path:
-    return file if file is not None else folder / "policy.yaml"
+def place(folder: Path | None, file: Path | None) -> tuple[Path, Path]:
+    """The company's folder and its policy file: a FILE given alone stands in its company's folder."""
+    if folder is None:
+        folder = file.parent if file is not None else Path()
+    return folder, file if file is not None else folder / "policy.yaml"
 
 
 @contextmanager
-def opened(folder: Path, file: Path | None = None) -> Iterator[company.Company]:
+def opened(folder: Path | None, file: Path | None = None) -> Iterator[company.Company]:
     """The company in a folder; a policy that can't be read is refused, every mistake shown."""
-    with company.opened(load(policy_path(folder, file)), folder) as found:
+    folder, path = place(folder, file)
+    with company.opened(load(path), folder) as found:
         yield found
 
 
 @contextmanager
-def at_work(folder: Path, file: Path | None = None) -> Iterator[tuple[company.Company, workflows.Workflows]]:
+def at_work(
+    folder: Path | None, file: Path | None = None
+) -> Iterator[tuple[company.Company, workflows.Workflows]]:
     """The company with its durable acts; what a crash left unfinished is finished first.
 
     Nothing is changed under a policy that contradicts itself; what only a law would have otherwise stops nobody from
     using a right.
     """
-    policy, source, problems = examine(policy_path(folder, file), today=datetime.now(UTC).date())
+    folder, path = place(folder, file)
+    policy, source, problems = examine(path, today=datetime.now(UTC).date())
     wrong = Problems([problem for problem in problems.errors if problem.law is None])
     if policy is None or wrong.found:
         raise PolicyError(source, wrong if wrong.found else problems)

@@ -73,12 +73,22 @@ def _load(name: str) -> Example:
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep the company's files here.  [default: a new folder]",
 )
+@click.option("--no-enforce", is_flag=True, help="Leave what was planted, to find and mend it yourself.")
 @click.option("--serve/--no-serve", default=True, help="Serve the board as a page afterwards.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="The page's port.  [default: any free one]"
 )
 @formats("table", "json")
-def demo(name: str, people: int, seed: int, folder: Path | None, serve: bool, port: int, form: str) -> None:
+def demo(
+    name: str,
+    people: int,
+    seed: int,
+    folder: Path | None,
+    no_enforce: bool,
+    serve: bool,
+    port: int,
+    form: str,
+) -> None:
     """Build an example company, break promises, show the board, enforce, show it again."""
     example = _load(name)
     if folder is not None and folder.exists() and any(folder.iterdir()):
@@ -103,19 +113,31 @@ def demo(name: str, people: int, seed: int, folder: Path | None, serve: bool, po
         if form == "table":
             click.echo("\nThe board before:\n")
             show(before)
-        with _timed(took, "enforce"):
-            _enforce(company, workflows, example)
+        if not no_enforce:
+            with _timed(took, "enforce"):
+                _enforce(company, workflows, example)
         with _timed(took, "prove again"):
-            after = prove(company)
-        if form == "table":
+            after = before if no_enforce else prove(company)
+        if form == "json":
+            click.echo(json.dumps({"before": before.as_json(), "after": after.as_json(), "took": took}))
+        elif not no_enforce:
             click.echo("\nEnforced: swept, and mended what only people may decide. The board after:\n")
             show(after)
-        else:
-            click.echo(json.dumps({"before": before.as_json(), "after": after.as_json(), "took": took}))
-        say(f"\nTry more on it: kept prove --dir {place} · kept request access user:1 --dir {place}")
+            _changed(before, after)
+    say("\nTry more on it:")
+    for command in ("prove", "map", "sweep --dry-run", "request access user:1", "request erase user:1"):
+        say(f"  {sys.argv[0]} {command} --dir {place}")
     if serve:
         _serve(before, after, port, say)
     raise SystemExit(1 if after.counts["broken"] else 0)
+
+
+def _changed(before: Board, after: Board) -> None:
+    """The promises whose verdict is another now."""
+    old = {row.promise.id: row.verdict for row in before.rows}
+    for row in after.rows:
+        if old[row.promise.id] != row.verdict:
+            click.echo(f"  {row.promise.id}: {old[row.promise.id]}, and now {row.verdict}")
 
 
 def _enforce(company: Company, workflows: Workflows, example: Example) -> None:
@@ -140,7 +162,12 @@ def _serve(before: Board, after: Board, port: int, say: Callable[[str], None]) -
     from kept.server.app import app
 
     boards = {"After Kept enforced it": after, "Before": before}
-    listening = socket.create_server(("127.0.0.1", port))
+    try:
+        listening = socket.create_server(("127.0.0.1", port))
+    except OSError as wrong:
+        raise KeptError(
+            f"port {port} can't be used: {wrong.strerror}", help="choose another --port"
+        ) from None
     say(f"The board: http://127.0.0.1:{listening.getsockname()[1]}/   (Ctrl-C ends it)")
     config = uvicorn.Config(app(lambda: boards), log_level="warning", lifespan="off")
     with suppress(KeyboardInterrupt):

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from kept.cli.company import directory, file, formats, opened
+from kept.errors import KeptError
 from kept.evidence import attestations
 from kept.evidence.bundle import verify_bundle
 
@@ -50,8 +51,12 @@ def verify(bundle: Path, key: str | None, since: Path | None, form: str) -> None
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path, dir_okay=False))
 @directory
-def evidence(bundle: Path, folder: Path) -> None:
+def evidence(bundle: Path, folder: Path | None) -> None:
     """Write the ledger to a bundle that anyone can check with `kept verify`."""
+    if bundle.exists():
+        raise KeptError(
+            "the file is there already", help="keep old bundles; name a new file", where=str(bundle)
+        )
     with opened(folder) as company:
         head = company.ledger.export(bundle)
     click.echo(f"{head.size} entries in {bundle}")
@@ -63,7 +68,7 @@ def evidence(bundle: Path, folder: Path) -> None:
 @click.option("--name", required=True, help="Who confirms it.")
 @directory
 @file
-def attest(promise: str, name: str, folder: Path, file: Path | None) -> None:
+def attest(promise: str, name: str, folder: Path | None, file: Path | None) -> None:
     """Confirm a promise that no machine can see; it lapses as the policy file says."""
     with opened(folder, file) as company:
         until = attestations.attest(

@@ -46,9 +46,7 @@ def map_as_text(found: DataMap, differences: Sequence[Difference], unreachable: 
     lines += [f"drift: {difference}" for difference in differences]
     lines += [f"{problem.severity}: {problem.message}" for problem in found.problems]
     lines += [f"not asked: {store}: {reason}" for store, reason in unreachable.items()]
-    lines.append(
-        "File and database agree."
-        if not differences
-        else f"{len(differences)} differences between file and database."
-    )
+    number = len(differences)
+    told = f"{number} difference{'' if number == 1 else 's'} between file and database."
+    lines.append(told if differences else "File and database agree.")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from kept import company
-from kept.cli.company import directory, file, formats, policy_path
+from kept.cli.company import directory, file, formats, place
 from kept.cli.maps import map_as_json, map_as_text
 from kept.controls import registry
 from kept.datamap.drift import drift
@@ -28,12 +28,12 @@ from kept.policy.words import regions
 @directory
 @click.option("--offline", is_flag=True, help="Read the file only; don't open any store.")
 @formats("text", "json")
-def check(file: Path | None, folder: Path, offline: bool, form: str) -> None:
+def check(file: Path | None, folder: Path | None, offline: bool, form: str) -> None:
     """Read a policy file: errors, contradictions, gaps. Exits with 1 on any error."""
-    path = policy_path(folder, file)
+    folder, path = place(folder, file)
     policy, source, problems = registry.examine(path, today=datetime.now(UTC).date())
     if policy is not None and not problems.errors and not offline:
-        with company.stores_of(policy, path.parent) as (stores, unreachable):
+        with company.stores_of(policy, folder) as (stores, unreachable):
             check_live(policy, stores, unreachable, problems)
     if form == "json":
         click.echo(json.dumps([_as_json(problem, source) for problem in problems.in_order()], indent=1))
@@ -46,11 +46,11 @@ def check(file: Path | None, folder: Path, offline: bool, form: str) -> None:
 @file
 @directory
 @formats("text", "json")
-def show_map(file: Path | None, folder: Path, form: str) -> None:
+def show_map(file: Path | None, folder: Path | None, form: str) -> None:
     """Show where each person's data live, and where file and database differ. Exits with 1 on drift."""
-    path = policy_path(folder, file)
+    folder, path = place(folder, file)
     policy = registry.load(path)
-    with company.stores_of(policy, path.parent) as (stores, unreachable):
+    with company.stores_of(policy, folder) as (stores, unreachable):
         schemas = {}
         for name, store in stores.items():
             try:
@@ -72,13 +72,13 @@ def show_map(file: Path | None, folder: Path, form: str) -> None:
 @formats("md", "html", "json")
 @click.option("--region", help="The page as a reader in this region sees it, such as eea or us-ca.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
-def page(file: Path | None, folder: Path, form: str, region: str | None, output: Path | None) -> None:
+def page(file: Path | None, folder: Path | None, form: str, region: str | None, output: Path | None) -> None:
     """Put the policy into words."""
     if region is not None and region not in regions():
         raise KeptError(
             "that is not a region", help="write eea, uk, or an ISO 3166 code in small letters such as us-ca"
         )
-    policy = registry.load(policy_path(folder, file))
+    policy = registry.load(place(folder, file)[1])
     shown = make_page(policy, partial(registry.sentence, policy), datetime.now(UTC).date(), region)
     text = {"md": shown.markdown, "html": shown.html, "json": shown.json}[form]()
     if output is not None:

@@ -46,21 +46,21 @@ def request() -> None:
 
 @request.command()
 @_options
-def access(who: str, folder: Path, dry_run: bool, by: str, form: str) -> None:
+def access(who: str, folder: Path | None, dry_run: bool, by: str, form: str) -> None:
     """Everything held about a person, as a zip: a page to read, JSON and CSV."""
     _carry_out("access", who, folder, dry_run, by, form)
 
 
 @request.command()
 @_options
-def erase(who: str, folder: Path, dry_run: bool, by: str, form: str) -> None:
+def erase(who: str, folder: Path | None, dry_run: bool, by: str, form: str) -> None:
     """Remove a person's data everywhere, then look for what remains; done only when nothing does."""
     _carry_out("erase", who, folder, dry_run, by, form)
 
 
 @request.command()
 @directory
-def resume(folder: Path) -> None:
+def resume(folder: Path | None) -> None:
     """Go on with every request that is open: what failed before is tried again."""
     with at_work(folder) as (company, workflows):
         results = desk.resume(company, workflows)
@@ -72,15 +72,16 @@ def resume(folder: Path) -> None:
     raise SystemExit(0 if done == len(results) else 1)
 
 
-def _carry_out(verb: str, who: str, folder: Path, dry_run: bool, by: str, form: str) -> None:
+def _carry_out(verb: str, who: str, folder: Path | None, dry_run: bool, by: str, form: str) -> None:
     with at_work(folder) as (company, workflows):
         found = desk.find(company, verb, _whos(who))
         many = who.startswith("@")
         if found.wrong and not many:
             raise KeptError(found.wrong[0][1], where="WHO")
         if dry_run:
-            _show_plan(desk.plan(company, verb, found.people), found, form)
-            return
+            plan = desk.plan(company, verb, found.people)
+            _show_plan(plan, found, form)
+            raise SystemExit(1 if plan.unreached else 0)
         result = desk.carry_out(company, workflows, verb, found.people, by)
     _show(verb, result, found, form, company)
     raise SystemExit(0 if result.done and not found.wrong else 1)
@@ -122,6 +123,8 @@ def _show_plan(plan: desk.Plan, found: Found, form: str) -> None:
             f"  {table}: "
             + (", ".join(f"{number} {what}" for what, number in counts.items() if number) or "nothing")
         )
+    if plan.unreached:
+        click.echo("  It can't be carried out in full:")
     for reason in plan.unreached:
         click.echo(f"  out of reach: {reason}")
     _tell_wrong(found)

@@ -19,7 +19,7 @@ from kept.errors import TransientError
 @directory
 @click.option("--dry-run", is_flag=True, help="Count what is past its limit, exactly; change nothing.")
 @formats("text", "json")
-def run_sweep(file: Path | None, folder: Path, dry_run: bool, form: str) -> None:
+def run_sweep(file: Path | None, folder: Path | None, dry_run: bool, form: str) -> None:
     """Remove what is past its limit, in short transactions; stopped at any point, the next run goes on."""
     if dry_run:
         with opened(folder, file) as company:
@@ -27,6 +27,7 @@ def run_sweep(file: Path | None, folder: Path, dry_run: bool, form: str) -> None
             silent = company.silent()
     else:
         with at_work(folder, file) as (company, workflows):
+            company.agree()
             lines, gaps = sweep(company, workflows, _progress if form == "text" else None)
             silent = company.silent()
     if form == "json":
@@ -76,7 +77,7 @@ def mend() -> None:
 @mend.command()
 @click.argument("column")
 @directory
-def clear(column: str, folder: Path) -> None:
+def clear(column: str, folder: Path | None) -> None:
     """Empty an undeclared COLUMN (store.table.column) in every row."""
     with opened(folder) as company:
         rows = collection.clear(company, column)
@@ -87,7 +88,7 @@ def clear(column: str, folder: Path) -> None:
 @click.argument("table")
 @click.argument("source")
 @directory
-def source(table: str, source: str, folder: Path) -> None:
+def source(table: str, source: str, folder: Path | None) -> None:
     """Say of the rows of TABLE (store.table) without a source that they came from SOURCE."""
     with opened(folder) as company:
         rows = collection.name_source(company, table, source)

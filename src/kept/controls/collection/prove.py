@@ -82,11 +82,12 @@ def _sources(company: Company, promise: Collecting, name: str) -> Proof:
         return Proof(
             "measure",
             "broken",
-            f"{missing} rows of `{name}` have no source, {unknown} one that isn't declared.",
+            f"Of the rows of `{name}`, {missing} have no source and {unknown} one that isn't declared"
+            f" (declared: {', '.join(allowed)}).",
             measured,
         )
     if gaps:
-        return Proof("measure", "unproven", "; ".join(gaps).capitalize() + ".", measured)
+        return Proof("measure", "unproven", "; ".join(gaps) + ".", measured)
     return Proof(
         "measure", "kept", f"Every row of `{name}` says which declared source it came from.", measured
     )
