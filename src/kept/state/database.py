@@ -17,6 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from kept.errors import TerminalError, TransientError
 from kept.state.tables import notes
 
+BUSY_MILLISECONDS = 5000
 HEAD = "0001"  # the newest migration; a test compares it with the folder
 
 
@@ -119,8 +120,7 @@ def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "secure_delete=ON",
-        "busy_timeout=5000",
-        "foreign_keys=ON",
+        f"busy_timeout={BUSY_MILLISECONDS}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
