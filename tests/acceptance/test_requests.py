@@ -163,3 +163,24 @@ def test_a_file_of_people_is_carried_out_for_those_who_are_known(tmp_path: Path)
     assert ran.json()["people"] == 2 and [wrong["line"] for wrong in ran.json()["unknown"]] == [2, 3]
     assert company.ask("SELECT count(*) FROM users WHERE id IN (5, 6)") == [(0,)]
     assert "nowhere" not in ran.out + ran.err
+
+
+def test_what_nobody_declared_is_told_all_the_same(tmp_path: Path) -> None:
+    company = SiteLucent.made(tmp_path / "company")
+    company.do("ALTER TABLE users ADD COLUMN birth_date TEXT")
+    company.do("UPDATE users SET birth_date = '1970-01-31' WHERE id = 2")
+    answer = company.kept("request", "access", "user:2", "--format", "json").json()["answers"][0]
+    with zipfile.ZipFile(answer) as opened_answer:
+        told = json.loads(opened_answer.read("data.json"))
+    assert told["data"]["not declared"]["held"]["app.users"] == [{"birth_date": "1970-01-31"}]
+
+
+def test_a_promised_waiting_period_is_not_skipped(tmp_path: Path) -> None:
+    company = SiteLucent.made(tmp_path / "company")
+    file = company.folder / "policy.yaml"
+    file.write_text(file.read_text().replace("confirmed-by: support", "waits: 30 days"))
+    ran = company.kept("request", "erase", "user:2")
+    assert ran.code == 1 and "waits 30 days" in ran.err
+    assert company.ask("SELECT count(*) FROM users WHERE id = 2") == [(1,)]
+    board = {p["id"]: p for p in company.kept("prove", "--format", "json").json()["promises"]}
+    assert any("`waits`" in proof["says"] for proof in board["rights.erase"]["proofs"])

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from kept.errors import StoreError, TerminalError, TransientError
+from kept.stores.expiry import Expiry, overdue
 from kept.stores.opening import open_store
 from kept.stores.sql import SQLStore
 from kept.stores.store import Store
@@ -227,4 +229,57 @@ def test_foreign_keys_are_held_in_sqlite(fresh_sqlite: str) -> None:
     with sqlite3.connect(fresh_sqlite.removeprefix("sqlite:///")) as app:
         assert app.execute("SELECT count(*) FROM people").fetchone() == (1,)
     app.close()
+    store.dispose()
+
+
+def test_rows_that_a_policy_hides_are_an_error_and_not_missed(fresh_postgresql: str) -> None:
+    owner = open_store("app", fresh_postgresql)
+    people(owner)
+    build(
+        owner,
+        "DROP ROLE IF EXISTS kept_tenant",
+        "CREATE ROLE kept_tenant LOGIN",
+        "GRANT ALL ON people TO kept_tenant",
+        "ALTER TABLE people ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY tenant ON people USING (age = 2)",
+    )
+    assert rows(owner, "SELECT count(*) FROM people") == [(1,)]
+    store = open_store("app", fresh_postgresql.replace("postgres:@", "kept_tenant:@"))
+    with pytest.raises(TerminalError, match="give Kept's role BYPASSRLS"):
+        rows(store, "SELECT count(*) FROM people")
+    with pytest.raises(TerminalError, match=r"app: .*row-level security.*people"):
+        build(store, "DELETE FROM people")
+    for opened in (owner, store):
+        opened.dispose()
+
+
+def test_a_broken_view_leaves_the_rest_of_the_store_readable(fresh_sqlite: str) -> None:
+    store = open_store("app", fresh_sqlite)
+    people(store)
+    with sqlite3.connect(fresh_sqlite.removeprefix("sqlite:///")) as app:
+        app.execute("CREATE VIEW adults AS SELECT id, email FROM people")
+        app.execute("CREATE VIEW lost AS SELECT * FROM nowhere")
+        app.execute("CREATE VIEW lost_too AS SELECT missing FROM people")
+    app.close()
+    assert set(store.schema(refresh=True).tables) == {"people", "adults"}
+    assert store.shape("adults").columns["email"].type == "VARCHAR(80)"
+    assert store.broken_views == {"lost", "lost_too"}
+    build(store, "DROP VIEW lost", "DROP VIEW lost_too")
+    assert store.broken_views == frozenset()
+
+
+def test_times_without_a_value_in_python_are_read_as_text(fresh_postgresql: str) -> None:
+    store = open_store("app", fresh_postgresql)
+    build(
+        store,
+        "CREATE TABLE visits (id INTEGER PRIMARY KEY, at TIMESTAMP, seen TIMESTAMPTZ, day DATE)",
+        "INSERT INTO visits VALUES (1, '0044-03-15 BC', '20000-01-01', 'infinity')",
+    )
+    assert rows(store, "SELECT at, seen, day FROM visits") == [
+        ("0044-03-15 00:00:00 BC", "20000-01-01 00:00:00+00", "infinity")
+    ]
+    cutoff = datetime(2026, 1, 1, tzinfo=UTC)
+    past = overdue(store, Expiry("visits", "at", cutoff))
+    assert (past.rows, past.oldest, past.unreadable) == (1, datetime.min.replace(tzinfo=UTC), 0)
+    assert [overdue(store, Expiry("visits", clock, cutoff)).rows for clock in ("seen", "day")] == [0, 0]
     store.dispose()

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from kept.errors import TerminalError
 from kept.policy.expressions import read_test
-from kept.stores.expiry import Expiry, Overdue, WindowDone, expire, overdue
+from kept.stores.expiry import Expiry, Only, Overdue, WindowDone, expire, overdue
 from kept.stores.schema import Reference
 from kept.stores.sql import SQLStore
 from tests.contract.company import build, rows
@@ -65,7 +65,9 @@ def test_the_clock_may_stand_in_a_row_that_the_path_leads_to(store: SQLStore) ->
 
 def test_a_test_on_the_row_with_the_clock_narrows_who_is_past(store: SQLStore) -> None:
     build(store, *SHAPE)
-    expiry = Expiry("usage", "ended", CUTOFF, path=(USAGE,), when=read_test("role = member"))
+    expiry = Expiry(
+        "usage", "ended", CUTOFF, path=(USAGE,), only=(Only((USAGE,), read_test("role = member")),)
+    )
     assert carry_out(store, expiry) == 1
     assert rows(store, "SELECT id FROM usage ORDER BY id") == [(1,), (2,), (3,), (4,)]
 

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
+from kept.errors import TerminalError, TransientError
 from kept.stores import physical
 from kept.stores.opening import open_store
 from kept.stores.physical import CannotLook, Trace, scrub, search, search_files
 from kept.stores.sql import SQLStore
-from tests.contract.company import build
+from tests.contract.company import build, rows
 
 EMAIL = "ada.needle@example.org"
+
+
+NOTE = "pilgrimage to a far away well "
+_READING = (
+    "pg_read_binary_file(text, bigint, bigint, boolean)",
+    "pg_stat_file(text, boolean)",
+    "pg_ls_waldir()",
+)
+
+
+def places(found: list[Trace] | CannotLook) -> set[str]:
+    assert isinstance(found, list)
+    return {trace.where for trace in found}
 
 
 def people(store: SQLStore, many: int = 300) -> None:
@@ -55,8 +72,6 @@ def test_long_values_kept_outside_the_table_are_found_and_scrubbed(store: SQLSto
 
 
 def test_what_others_deleted_without_zeroing_is_scrubbed_too(fresh_sqlite: str) -> None:
-    import sqlite3
-
     store = open_store("app", fresh_sqlite)
     people(store)
     store.dispose()
@@ -78,7 +93,141 @@ def test_a_role_that_may_not_look_says_so(fresh_postgresql: str) -> None:
     found = search(store, [EMAIL])
     assert isinstance(found, CannotLook) and "pg_read_server_files" in found.reason
     assert isinstance(scrub(store, ["people"], [EMAIL]), CannotLook)
+    assert isinstance(search(store, []), CannotLook)
+    build(store, "DELETE FROM people")
+    assert isinstance(scrub(store, ["people"]), CannotLook)
+    with store.read() as connection:
+        size = connection.execute(sa.text("SELECT pg_relation_size('people')")).scalar()
+    assert size == 0  # what can be done was done
     store.dispose()
+
+
+@pytest.fixture
+def postgresql(fresh_postgresql: str) -> Iterator[SQLStore]:
+    store = open_store("app", fresh_postgresql)
+    yield store
+    store.dispose()
+
+
+def test_what_was_deleted_is_gone_without_being_named(postgresql: SQLStore) -> None:
+    people(postgresql, 2000)
+    build(
+        postgresql,
+        "CREATE INDEX words ON people USING gin (to_tsvector('simple', note))",
+        f"UPDATE people SET note = '{NOTE}' WHERE id % 7 = 0",
+        "DELETE FROM people WHERE id % 7 = 0",
+    )
+    with postgresql.alone() as connection:
+        connection.exec_driver_sql("VACUUM people")
+    assert "relation public.people" in places(search(postgresql, [NOTE[:20]]))
+    assert scrub(postgresql, ["people"]) == []
+    assert "relation public.people" not in places(search(postgresql, [NOTE[:20]]))
+
+
+def test_a_table_without_deleted_rows_is_not_rewritten(postgresql: SQLStore) -> None:
+    people(postgresql, 2000)
+    scrub(postgresql, ["people"])
+    before = rows(postgresql, "SELECT pg_relation_filepath('people')")
+    scrub(postgresql, ["people"])
+    assert rows(postgresql, "SELECT pg_relation_filepath('people')") == before
+
+
+def test_partitions_are_rewritten_too(postgresql: SQLStore) -> None:
+    build(
+        postgresql,
+        "CREATE TABLE visits (id INTEGER, note TEXT) PARTITION BY RANGE (id)",
+        "CREATE TABLE visits_low PARTITION OF visits FOR VALUES FROM (0) TO (10)",
+        f"INSERT INTO visits SELECT i, '{NOTE}' || i FROM generate_series(1, 9) AS i",
+        "DELETE FROM visits WHERE id < 5",
+    )
+    scrub(postgresql, ["visits"])
+    assert {"relation public.visits", "relation public.visits_low"}.isdisjoint(
+        places(search(postgresql, [f"{NOTE}3"]))
+    )
+    assert rows(postgresql, "SELECT count(*) FROM visits") == [(5,)]
+
+
+def test_rows_that_an_older_transaction_may_see_are_not_called_gone(
+    postgresql: SQLStore, fresh_postgresql: str
+) -> None:
+    people(postgresql)
+    with psycopg.connect(fresh_postgresql) as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reader.execute("SELECT 1")
+        build(postgresql, "DELETE FROM people WHERE id = 150")
+        with pytest.raises(TransientError, match=r"deleted rows of public\.people"):
+            scrub(postgresql, ["people"])
+    assert scrub(postgresql, ["people"]) == []
+    assert "relation public.people" not in places(search(postgresql, [EMAIL]))
+
+
+@pytest.mark.parametrize("deleted", ["id % 2 = 0", "true"])
+def test_samples_of_deleted_values_leave_the_statistics(postgresql: SQLStore, deleted: str) -> None:
+    people(postgresql, 20)  # so few that PostgreSQL doesn't compress the samples
+    build(postgresql, "ANALYZE people", f"DELETE FROM people WHERE {deleted}")
+    assert "relation pg_catalog.pg_statistic" in places(search(postgresql, ["somebody4@example.org"]))
+    assert scrub(postgresql, ["people"]) == []
+    assert "relation pg_catalog.pg_statistic" not in places(search(postgresql, ["somebody4@example.org"]))
+
+
+def test_values_in_other_tables_and_schemas_are_found(postgresql: SQLStore) -> None:
+    people(postgresql)
+    build(
+        postgresql,
+        "CREATE SCHEMA crm",
+        "CREATE TABLE crm.leads AS SELECT email FROM people WHERE id = 150",
+        "CREATE TABLE sent (line TEXT)",
+        f"INSERT INTO sent VALUES ('to {EMAIL}')",
+        "DELETE FROM people WHERE id = 150",
+        "DELETE FROM sent",
+    )
+    found = scrub(postgresql, ["people"], [EMAIL])
+    assert "relation crm.leads" in places(found)
+    assert {"relation public.people", "relation public.sent"}.isdisjoint(places(found))
+
+
+def test_a_role_that_may_not_rewrite_a_table_says_so(postgresql: SQLStore, fresh_postgresql: str) -> None:
+    people(postgresql)
+    with psycopg.connect(fresh_postgresql, autocommit=True) as server:
+        server.execute("DROP ROLE IF EXISTS kept_looks")
+        server.execute("CREATE ROLE kept_looks LOGIN IN ROLE pg_read_server_files, pg_checkpoint")
+        server.execute("GRANT SELECT, DELETE ON people TO kept_looks")
+        for function in _READING:
+            server.execute(f"GRANT EXECUTE ON FUNCTION {function} TO kept_looks")
+        server.execute("DELETE FROM people WHERE id = 150")
+        server.execute("VACUUM people")
+    store = open_store("app", fresh_postgresql.replace("postgres:@", "kept_looks:@"))
+    with pytest.raises(TerminalError, match="may not rewrite"):
+        scrub(store, ["people"])
+    store.dispose()
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
+def test_values_are_found_in_the_encoding_of_the_file(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "app.sqlite"
+    with sqlite3.connect(path) as app:
+        app.execute(f"PRAGMA encoding = '{encoding}'")
+        app.execute("CREATE TABLE outbox (body TEXT)")
+        app.execute("INSERT INTO outbox VALUES (?)", (f"To: {EMAIL}",))
+    app.close()
+    store = open_store("app", f"sqlite:///{path}")
+    assert search(store, [EMAIL]) == [Trace("file app.sqlite", 1)]
+    assert search_files([path], [EMAIL]) == [Trace("file app.sqlite", 1)]
+    assert scrub(store, ["outbox"], [EMAIL]) == [Trace("file app.sqlite", 1)]
+    build(store, "DELETE FROM outbox")
+    assert scrub(store, ["outbox"], [EMAIL]) == []
+
+
+def test_values_are_found_in_the_encoding_of_the_server(fresh_postgresql: str) -> None:
+    latin = fresh_postgresql.replace("/test_", "/latin_")
+    name = latin.split("/latin_")[1].split("?")[0]
+    with psycopg.connect(fresh_postgresql, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE \"latin_{name}\" TEMPLATE template0 ENCODING LATIN1 LOCALE 'C'")
+        store = open_store("app", latin)
+        build(store, "CREATE TABLE people (name TEXT)", "INSERT INTO people VALUES ('Zoë Müller')")
+        assert "relation public.people" in places(search(store, ["Zoë Müller"]))
+        store.dispose()
+        server.execute(f'DROP DATABASE "latin_{name}" WITH (FORCE)')
 
 
 def test_values_too_short_to_mean_anything_are_refused(store: SQLStore) -> None:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kept.datamap.checks import check_declared, check_hanging, check_reached, check_unlinkable
+from kept.datamap.dated import dated
 from kept.datamap.edges import joined, plain, store_of
 from kept.datamap.ways import Ways, ways
 from kept.policy.facts import PersonKind
 from kept.policy.policy import Policy
 from kept.policy.source import Problem, Problems
-from kept.stores.schema import Reference, Schema, Table
+from kept.stores.schema import Schema, Table
 from kept.stores.walk import Erasure, Hold, Hop, Stop, Walk
 
 
@@ -51,41 +52,15 @@ class DataMap:
         found from the row is held for good, which errs on the side of the hold.
         """
         walk = self.walk(kind)
-        if walk is None:
+        if walk is None or data not in self.policy.data:
             return ()
         found = {}
-        for stop in walk.stops[: walk.own]:
-            columns = tuple(column for column, names in stop.columns.items() if data in names)
-            if columns:
-                clock, path = self._clock(walk, stop, event)
-                limit = cutoff if clock is not None else None
-                found[stop.table, clock, path] = Hold(stop.table, columns, clock, limit, path)
+        for rows in dated(self.policy, walk, self.policy.data[data], event):
+            limit = cutoff if rows.clock is not None else None
+            found[rows.table, rows.clock, rows.path] = Hold(
+                rows.table, rows.columns, rows.clock, limit, rows.path
+            )
         return tuple(found.values())
-
-    def _clock(self, walk: Walk, stop: Stop, event: str) -> tuple[str | None, tuple[Reference, ...]]:
-        of, _, moment = event.rpartition(".")
-        if moment == "recorded":
-            return next((column for column, sort in stop.sorts.items() if sort == "recorded"), None), ()
-        table, column = "", None
-        if of in self.policy.links:
-            link = self.policy.links[of]
-            table, column = plain(link.table), link.ended if moment == "ended" else link.began
-        elif (root := self.policy.root(of)) is not None and root.table is not None:
-            table, column = plain(root.table), root.ended if moment == "ended" else root.began
-        path = path_to(walk, stop, table) if column is not None else None
-        return (str(column), path) if path is not None else (None, ())
-
-
-def path_to(walk: Walk, stop: Stop, table: str) -> tuple[Reference, ...] | None:
-    """The owning references that lead from a stop's rows down to a table, the shortest way; None if none does."""
-    ways_down: list[tuple[Stop, tuple[Reference, ...]]] = [(stop, ())]
-    for at, path in ways_down:
-        if at.table == table:
-            return path
-        ways_down.extend(
-            (walk.stops[hop.parent], (*path, hop.reference)) for hop in at.hops if not hop.forward
-        )
-    return None
 
 
 def build_map(policy: Policy, schemas: Mapping[str, Schema]) -> DataMap:

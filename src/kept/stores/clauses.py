@@ -11,6 +11,7 @@ import json
 import uuid
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from itertools import product
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from kept.policy.grammar import Comparison, Test
 from kept.stores.schema import Column, Reference, Table
 from kept.stores.sql import SQLStore
 
-_INTEGERS = {"SMALLINT": 15, "INTEGER": 31, "BIGINT": 63}
+_INTEGERS = {"SMALLINT": 15, "INTEGER": 31, "BIGINT": 63}  # PostgreSQL's; SQLite's are all of 64 bits
 
 
 class Clauses:
@@ -139,13 +140,28 @@ class Clauses:
         return f"CAST(ARRAY[{', '.join(quoted)}] AS text[])"
 
     def given(self, columns: list[Column], rows: list[tuple[int, tuple[object, ...]]]) -> str:
-        """Rows of values for people, as JSON, for `unpacked`; a value the column can't hold drops its row."""
+        """Rows of values for people, as JSON, for `unpacked`; a value the column can't hold drops its row.
+
+        Whoever asks for people has to see that each was met: `collect.existing` says so.
+        """
         kept = [
-            [number, *(v if isinstance(v, int) else str(v) for v in values)]
+            [number, *forms]
             for number, values in rows
-            if len(values) == len(columns) and all(map(_fits, columns, values))
+            if len(values) == len(columns)
+            for forms in product(*map(self._forms, columns, values))
         ]
         return json.dumps(kept)
+
+    def _forms(self, column: Column, value: object) -> list[object]:
+        """The forms in which a value may stand in a column; none where it can't.
+
+        A column of SQLite without a type holds 7 and '7' as two values, and turns neither into the other.
+        """
+        if self.sqlite and (column.sort == "bytes" or not column.type):
+            return _untyped(value)
+        if not _fits(column, value, 63 if self.sqlite else _INTEGERS.get(column.type.upper())):
+            return []
+        return [value if isinstance(value, int) else written(value)]
 
     def unpacked(self, columns: list[Column]) -> str:
         """FROM-item `j(n, v0, v1 …)` of the rows in the bound parameter `given`, with the columns' types."""
@@ -168,17 +184,37 @@ def _cast(column: Column) -> str:
     return "text" if column.sort == "text" else column.type
 
 
-def _fits(column: Column, value: object) -> bool:
-    if value is None or isinstance(value, bytes):
+def written(value: object) -> str:
+    """A value of a key as text; bytes as PostgreSQL writes them."""
+    return "\\x" + bytes(value).hex() if isinstance(value, bytes | memoryview) else str(value)
+
+
+def _untyped(value: object) -> list[object]:
+    if value is None or isinstance(value, bytes) or "\0" in str(value):
+        return []
+    forms: list[object] = [str(value)]
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return forms
+    if number.is_finite() and abs(number) < 2**63:
+        forms.append(int(number) if number == int(number) else float(number))
+    return forms
+
+
+def _fits(column: Column, value: object, bits: int | None) -> bool:
+    if value is None:
         return False
     kind = column.type.upper()
     try:
         if column.sort == "number":
-            bits = _INTEGERS.get(kind)
             number = Decimal(str(value))
-            return number.is_finite() and (bits is None or (number == int(number) and abs(number) < 2**bits))
+            if not number.is_finite():
+                return False
+            whole = kind in _INTEGERS and number != int(number)
+            return not whole and (bits is None or abs(number) < 2**bits)
         if kind == "UUID":
             uuid.UUID(str(value))
     except (InvalidOperation, ValueError):
         return False
-    return "\0" not in str(value)
+    return "\0" not in written(value)

@@ -204,6 +204,8 @@ def moment(format: ClockFormat, value: Any) -> datetime | None:
                 return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
             case "date" if isinstance(value, date):
                 return datetime(value.year, value.month, value.day, tzinfo=UTC)
+            case "instant" | "wall" | "date" if isinstance(value, str) and value.endswith(" BC"):
+                return datetime.min.replace(tzinfo=UTC)  # the earliest there is in Python: before any cut-off
             case "seconds" | "milliseconds" if isinstance(value, (int, float)):
                 return datetime.fromtimestamp(value / (1 if format.writing == "seconds" else 1000), UTC)
             case "text-date" | "text-space" | "text-t" if isinstance(value, str):

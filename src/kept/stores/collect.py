@@ -117,39 +117,54 @@ def _portions(
         yield Portion(table, tuple(rows))
 
 
-def existing(store: SQLStore, walk: Walk, keys: Iterable[object]) -> set[Key]:
-    """Which of these people have a row of their own."""
+def existing(store: SQLStore, walk: Walk, keys: Iterable[object]) -> dict[Key, list[Key]]:
+    """The keys of the own rows that each of these keys leads to, as the table has them; a key without one is missing.
+
+    `07` and `7` are one customer where keys are numbers, `ada` and `Ada` where the column ignores case. Several rows
+    mean that what is declared as the key isn't one.
+    """
     people = as_keys(keys)
+    found: dict[Key, list[Key]] = {}
     with store.read() as connection:
         reach = Reach(connection, store, walk, by_person=True)
         reach.people(people)
         [way] = reach.ways(walk.root)
-        return {people[number] for number, *_ in reach.run(f"SELECT DISTINCT s.person FROM {way}")}
+        own = ", ".join(reach.say.column("t", column) for column in walk.root.person)
+        for number, *key in reach.run(f"SELECT s.person, {own} FROM {way}"):
+            found.setdefault(people[number], []).append(tuple(key))
+    return found
 
 
 def find(store: SQLStore, walk: Walk, column: str, values: Iterable[str]) -> dict[str, list[Key]]:
     """The people whose `column` holds one of these identifiers; a value nobody has is missing from the answer.
 
     Found by equality, as an index can: as written and, for an e-mail address, also in small letters and with the
-    domain in small letters. An address stored with capitals is found when it is asked for as it is stored.
+    domain in small letters. An address that leads to nobody so is compared without regard to case, over all rows.
     """
     asked = list(dict.fromkeys(values))
-    written = [(number, (form,)) for number, value in enumerate(asked) for form in _forms(value)]
+    forms = [(number, (form,)) for number, value in enumerate(asked) for form in _forms(value)]
     root = walk.root
+    found: dict[str, list[Key]] = {}
     with store.read() as connection:
         say = Clauses(store, walk.tables)
         shapes = [walk.tables[root.table].columns[column]]
         key = ", ".join(say.column("t", name) for name in root.person)
-        rows = say.run(
-            connection,
-            f"SELECT DISTINCT j.n, {key} FROM {say.unpacked(shapes)} {say.join} {say.name(root.table)} t"
-            f" ON {say.column('t', column)} = j.v0 ORDER BY 1",
-            given=say.given(shapes, [(n, form) for n, form in written]),
-        )
-        found: dict[str, list[Key]] = {}
-        for number, *own in rows:
-            found.setdefault(asked[number], []).append(tuple(own))
-        return found
+
+        def ask(match: str, given: list[tuple[int, tuple[object, ...]]]) -> None:
+            query = (
+                f"SELECT DISTINCT j.n, {key} FROM {say.unpacked(shapes)} {say.join} {say.name(root.table)} t"
+            )
+            for number, *own in say.run(
+                connection, f"{query} ON {match} ORDER BY 1", given=say.given(shapes, given)
+            ):
+                found.setdefault(asked[number], []).append(tuple(own))
+
+        held = say.column("t", column)
+        ask(f"{held} = j.v0", [(number, form) for number, form in forms])
+        missed = [(n, (value,)) for n, value in enumerate(asked) if "@" in value and value not in found]
+        if missed and shapes[0].sort == "text":
+            ask(f"lower({held}) = lower(j.v0)", [(number, form) for number, form in missed])
+    return found
 
 
 def _forms(value: str) -> list[str]:

@@ -8,9 +8,10 @@ window, so that nobody waits for a long lock.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
+from functools import partial
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -31,15 +32,35 @@ LOCK_SECONDS = 0.09  # aimed at, so that a slow disk still stays under 0.2
 
 
 @dataclass(frozen=True)
+class Only:
+    """Only rows that lead along `path` to a row which meets `when` (the row itself without a path).
+
+    `born` is that row's column with the birth date, for tests of age.
+    """
+
+    path: tuple[Reference, ...]
+    when: Test
+    born: str | None = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """A hold, and which rows of its table it is about: those that meet all of `only`."""
+
+    hold: Hold
+    only: tuple[Only, ...] = ()
+
+
+@dataclass(frozen=True)
 class Expiry:
     """Rows of `table` are past when their clock `clock_column` stands before `cutoff`; an empty clock hasn't started.
 
     The clock stands in the row itself, or in the row that `path` leads to, reference by reference, each to one row.
-    `when` is a test on the row that has the clock (`born` is its birth date column, for ages). `then` deletes the rows
-    or blanks `blank_columns` of theirs. Rows that a reference of `unless_referenced_by` leads to are left alone.
-    So are rows under a hold of `unless_held`, while its clock hasn't started or hasn't passed its cut-off. Before rows
-    are deleted, references of `unlink` to them become NULL and rows of `remove_first` that refer to them are deleted.
-
+    With `always` every row's clock should have started. Only rows that meet all of `only` are meant (ages counted at
+    `today`, else at the cut-off). `then` deletes the rows or blanks `blank_columns` of theirs. Rows that a reference of
+    `unless_referenced_by` leads to are left alone, and rows under a hold of `unless_held`, while its clock hasn't
+    started or hasn't passed its cut-off. Before rows are deleted, references of `unlink` to them become NULL and rows
+    of `remove_first` that refer to them are deleted.
     """
 
     table: str
@@ -48,12 +69,13 @@ class Expiry:
     then: Literal["delete", "blank"] = "delete"
     path: tuple[Reference, ...] = ()
     blank_columns: tuple[str, ...] = ()
-    when: Test | None = None
-    born: str | None = None
+    only: tuple[Only, ...] = ()
+    always: bool = False
+    today: date | None = None
     unless_referenced_by: tuple[Reference, ...] = ()
     unlink: tuple[Reference, ...] = ()
     remove_first: tuple[Reference, ...] = ()
-    unless_held: tuple[Hold, ...] = ()
+    unless_held: tuple[Held, ...] = ()
 
     @property
     def clock_table(self) -> str:
@@ -62,11 +84,16 @@ class Expiry:
 
 @dataclass(frozen=True)
 class Overdue:
-    """How many rows are past, the oldest clock among them, and how many have a clock that can't be read."""
+    """How many rows are past, the oldest clock among them, and how many rows have no clock that could pass.
+
+    `unreadable` clocks hold what is no time; `unstarted` rows lead to no row with a clock, or their clock is empty
+    though it always should have started.
+    """
 
     rows: int
     oldest: datetime | None
     unreadable: int
+    unstarted: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,15 +105,26 @@ class WindowDone:
     seconds: float = 0.0
 
 
-def overdue(store: SQLStore, expiry: Expiry) -> Overdue:
+def overdue(store: SQLStore, expiry: Expiry, *others: Expiry) -> Overdue:
     """The rows that `expire` would take now, in one query; with indexes, those that aren't past cost nothing.
 
+    `others` are expiries of the same rows by the same clock; a row that several would take is counted once.
     (In SQLite a clock of text or numbers may hold anything, so its column is read through for what is unreadable.)
     """
     with store.read() as connection:
         past = Past(store, connection, expiry)
-        rows, oldest, unreadable = connection.execute(past.counts()).one()
-        return Overdue(rows, None if oldest is None else clocks.moment(past.format, oldest), unreadable)
+        left = [sa.and_(sa.true(), *Past(store, connection, other).remaining()) for other in others]
+        rows, oldest, unreadable, unstarted = connection.execute(past.counts(*left)).one()
+        found = None if oldest is None else clocks.moment(past.format, oldest)
+        return Overdue(rows, found, unreadable, unstarted)
+
+
+def overdue_together(store: SQLStore, expiries: Sequence[Expiry]) -> int:
+    """How many rows of one table the expiries would take between them, by whatever clocks, each counted once."""
+    with store.read() as connection:
+        made = [Past(store, connection, expiry) for expiry in expiries]
+        counted = sa.select(sa.func.count()).select_from(made[0].table)
+        return int(connection.execute(counted.where(sa.or_(*(past.holds() for past in made)))).scalar_one())
 
 
 def expire(
@@ -149,7 +187,7 @@ class Past:
             clocks.format_seen(store, connection, hold.path[-1].to if hold.path else hold.table, hold.clock)
             if hold.clock is not None and hold.cutoff is not None
             else None
-            for hold in expiry.unless_held
+            for hold in (held.hold for held in expiry.unless_held)
         ]
         self.bound = value(clocks.bound(self.format, expiry.cutoff))
         self.aliases = [
@@ -195,7 +233,7 @@ class Past:
             told = clocks.readable(self.format, clock)
         else:
             told = clock >= value(self.least)
-        return sa.and_(clock < self.bound, told, *self._tested())
+        return sa.and_(clock < self.bound, told)
 
     def unreadable(self) -> sa.ColumnElement[bool]:
         found = self.clock
@@ -204,15 +242,57 @@ class Past:
         else:
             filled = sa.and_(found.is_not(None), sa.cast(found, sa.Text) != "")
             strange = sa.and_(filled, sa.not_(clocks.readable(self.format, found)))
-        return sa.and_(strange, *self._tested())
+        return strange
 
-    def _tested(self) -> list[sa.ColumnElement[bool]]:
+    def unstarted(self) -> sa.ColumnElement[bool]:
+        """That a row leads to no clock, or to an empty one that should have started, or to nobody a test is about."""
         expiry = self.expiry
-        if expiry.when is None:
-            return []
-        source = self.aliases[-1] if self.aliases else self.table
-        shape = self.store.shape(expiry.clock_table)
-        return [condition(expiry.when, source, shape, today=expiry.cutoff.date(), born=expiry.born)]
+        started: sa.ColumnElement[bool] = sa.true()
+        shape = self.store.shape(expiry.clock_table).columns[expiry.clock_column]
+        if expiry.always and shape.sort in ("time", "date") and self.store.dialect != "sqlite":
+            started = self.clock.is_not(None)
+        elif expiry.always:
+            started = sa.and_(self.clock.is_not(None), sa.cast(self.clock, sa.Text) != "")
+        none = [
+            sa.and_(sa.not_(sa.func.coalesce(self.reached(started, listed=False), sa.false())), *self.meant())
+        ]
+        none += [
+            sa.not_(self._leads(only.path, lambda found: sa.true(), f"kept_who_{i}"))
+            for i, only in enumerate(expiry.only)
+            if only.path
+        ]
+        return sa.or_(*none)
+
+    def meant(self) -> list[sa.ColumnElement[bool]]:
+        """That a row meets the tests."""
+        return self._meets(self.expiry.only, "kept_only")
+
+    def _meets(self, tests: Sequence[Only], called: str) -> list[sa.ColumnElement[bool]]:
+        today = self.expiry.today or self.expiry.cutoff.date()
+
+        def met(only: Only, found: sa.FromClause) -> sa.ColumnElement[bool]:
+            shape = self.store.shape(only.path[-1].to if only.path else self.expiry.table)
+            return condition(only.when, found, shape, today=today, born=only.born)
+
+        return [self._leads(only.path, partial(met, only), f"{called}_{i}") for i, only in enumerate(tests)]
+
+    def _leads(
+        self,
+        path: tuple[Reference, ...],
+        so: Callable[[sa.FromClause], sa.ColumnElement[bool]],
+        called: str,
+    ) -> sa.ColumnElement[bool]:
+        """That a row leads along a path to a row which is `so`."""
+        aliases = [self.store.table(r.to).alias(f"{called}_{i}") for i, r in enumerate(path)]
+        made = so(aliases[-1] if aliases else self.table)
+        for i in range(len(path) - 1, -1, -1):
+            source = f"{called}_{i - 1}" if i else self._called(-1)
+            refers = sa.text(self.say.refers(path[i], source, f"{called}_{i}"))
+            inner: sa.Select[Any] = (
+                sa.select(sa.literal_column("1")).select_from(aliases[i]).where(refers, made)
+            )
+            made = sa.exists(inner.correlate_except(aliases[i]))
+        return made
 
     def reached(self, clock_is: sa.ColumnElement[bool], *, listed: bool) -> sa.ColumnElement[bool]:
         """That a row leads to a clock which is so; `listed` when few rows are asked, each to be looked up by itself."""
@@ -253,58 +333,67 @@ class Past:
             refers = sa.text(self.say.refers(reference, f"kept_child_{i}", self._called(-1)))
             inner: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(child).where(refers)
             made.append(sa.not_(sa.exists(inner.correlate_except(child))))
-        made += [sa.not_(self._held(hold, number)) for number, hold in enumerate(self.expiry.unless_held)]
+        made += [sa.not_(self._held(held, number)) for number, held in enumerate(self.expiry.unless_held)]
         return made
 
-    def _held(self, hold: Hold, number: int) -> sa.ColumnElement[bool]:
+    def _held(self, held: Held, number: int) -> sa.ColumnElement[bool]:
         """That a hold on this table still runs: its clock hasn't started, can't be found, or hasn't passed."""
-        format = self.hold_formats[number]
+        hold, format = held.hold, self.hold_formats[number]
+        meets = [sa.func.coalesce(one, sa.false()) for one in self._meets(held.only, f"kept_held_{number}")]
         if hold.clock is None or hold.cutoff is None or format is None:
-            return sa.true()
-        aliases = [self.store.table(r.to).alias(f"kept_hold_{number}_{i}") for i, r in enumerate(hold.path)]
-        clock = (aliases[-1] if aliases else self.table).c[hold.clock]
-        over: sa.ColumnElement[bool] = sa.and_(
-            clocks.readable(format, clock), clock < value(clocks.bound(format, hold.cutoff))
-        )
-        for i in range(len(hold.path) - 1, -1, -1):
-            source = f"kept_hold_{number}_{i - 1}" if i else self._called(-1)
-            refers = sa.text(self.say.refers(hold.path[i], source, f"kept_hold_{number}_{i}"))
-            inner: sa.Select[Any] = (
-                sa.select(sa.literal_column("1")).select_from(aliases[i]).where(refers, over)
-            )
-            over = sa.exists(inner.correlate_except(aliases[i]))
-        return sa.not_(sa.func.coalesce(over, sa.false()))
+            return sa.and_(sa.true(), *meets)
+        column, bound = hold.clock, value(clocks.bound(format, hold.cutoff))
+
+        def over(found: sa.FromClause) -> sa.ColumnElement[bool]:
+            return sa.and_(clocks.readable(format, found.c[column]), found.c[column] < bound)
+
+        passed = self._leads(hold.path, over, f"kept_hold_{number}")
+        return sa.and_(sa.not_(sa.func.coalesce(passed, sa.false())), *meets)
 
     def holds(self) -> sa.ColumnElement[bool]:
         """That a row is to be taken."""
-        return sa.and_(self.reached(self.expired(), listed=False), *self.remaining())
+        return sa.and_(self.reached(self.expired(), listed=False), *self.meant(), *self.remaining())
 
     # The statements.
 
-    def counts(self) -> sa.Select[tuple[int, Any, int]]:
-        """One row: how many are past, the oldest clock, how many can't be read."""
-        unread = sa.and_(self.reached(self.unreadable(), listed=False), *self.remaining())
-        counted = sa.select(sa.func.count()).select_from(self.table).where(unread)
-        unreadable = counted.correlate(None).scalar_subquery()
+    def counts(self, *others: sa.ColumnElement[bool]) -> sa.Select[tuple[int, Any, int, int]]:
+        """One row: how many are past, the oldest clock, how many can't be read, how many have none.
+
+        Counted are rows for which what remains, or one of `others`, is so.
+        """
+        left = [*self.meant(), *self.remaining()]
+        if others:
+            left = [*self.meant(), sa.or_(sa.and_(sa.true(), *self.remaining()), *others)]
+
+        def counted(*so: sa.ColumnElement[bool]) -> Any:
+            return (
+                sa.select(sa.func.count())
+                .select_from(self.table)
+                .where(*so)
+                .correlate(None)
+                .scalar_subquery()
+            )
+
+        unreadable = counted(self.reached(self.unreadable(), listed=False), *left)
+        unstarted = counted(self.unstarted(), *left[len(self.meant()) :])
+        holds = (self.reached(self.expired(), listed=False), *left)
         if not self.expiry.path:
-            past = sa.select(sa.func.count(), sa.func.min(self.clock), unreadable).select_from(self.table)
-            return past.where(self.holds())
+            past = sa.select(sa.func.count(), sa.func.min(self.clock), unreadable, unstarted)
+            return past.select_from(self.table).where(*holds)
         # the oldest clock that some row which is past leads to, found from the clocks' side
-        counted = sa.select(sa.func.count()).select_from(self.table).where(self.holds())
-        rows = counted.correlate(None).scalar_subquery()
         refers = [
             sa.text(self.say.refers(reference, self._called(level - 1), f"kept_{level}"))
             for level, reference in enumerate(self.expiry.path)
         ]
         here: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(self.table, *self.aliases[:-1])
-        some = sa.exists(here.where(*refers, *self.remaining()).correlate(self.aliases[-1]))
+        some = sa.exists(here.where(*refers, *left).correlate(self.aliases[-1]))
         oldest = sa.select(sa.func.min(self.clock)).select_from(self.aliases[-1]).where(self.expired(), some)
-        return sa.select(rows, oldest.scalar_subquery(), unreadable)
+        return sa.select(counted(*holds), oldest.scalar_subquery(), unreadable, unstarted)
 
     def take(self, connection: Connection, window: Window) -> int:
         """Delete or blank the rows of a window; how many."""
         past = self.reached(self.expired(window), listed=window.listed)
-        chosen = sa.and_(window.within, past, *self.remaining())
+        chosen = sa.and_(window.within, past, *self.meant(), *self.remaining())
         if self.expiry.then == "blank":
             made = {column: blank(self.store, self.shape, column) for column in self.expiry.blank_columns}
             if not made:

@@ -7,6 +7,9 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 from psycopg import errors
+from psycopg.abc import AdaptContext, Buffer
+from psycopg.adapt import Loader
+from psycopg.pq import Format
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection
 
@@ -50,7 +53,8 @@ class PostgreSQLStore(SQLStore):
     def prepare_write(self, connection: Connection) -> None:
         connection.exec_driver_sql(
             "SELECT set_config('random_page_cost', '1.1', true),"
-            f" set_config('lock_timeout', '{LOCK_SECONDS}s', true)"
+            f" set_config('lock_timeout', '{LOCK_SECONDS}s', true),"
+            " set_config('row_security', 'off', true)"  # rows that a policy hides raise instead of being missed
         )
 
     def prepare_read(self, connection: Connection) -> None:
@@ -86,6 +90,12 @@ class PostgreSQLStore(SQLStore):
             if lost:
                 return TransientError("the server can't be reached", where=self.name)
             return TerminalError(f"the driver refused ({type(error).__name__})", where=self.name)
+        if code == "42501" and (error.diag.source_file or "").endswith("rls.c"):
+            return TerminalError(
+                error.diag.message_primary or "row-level security hides rows",
+                help="give Kept's role BYPASSRLS or make it the owner: rows that a policy hides would be missed",
+                where=self.name,
+            )
         kind = TransientError if code.startswith(_TRANSIENT) else TerminalError
         if code in _NAMES_ONLY and error.diag.message_primary:
             return kind(error.diag.message_primary, where=self.name)
@@ -112,8 +122,26 @@ def _words(code: str) -> str:
 
 
 def _set_up(connection: Any, _record: Any) -> None:
-    """Times without a zone are UTC to Kept, whatever the server's own zone."""
+    """Times without a zone are UTC to Kept, whatever the server's own zone; none is too far away to be read."""
     autocommit = connection.autocommit
     connection.autocommit = True
     connection.execute("SET TIME ZONE 'UTC'")
     connection.autocommit = autocommit
+    for name in ("date", "timestamp", "timestamptz"):
+        connection.adapters.register_loader(name, _AnyTime)
+
+
+class _AnyTime(Loader):
+    """Times that Python has no value for (before Christ, after 9999, infinity) come as the text PostgreSQL writes."""
+
+    def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        known = psycopg.adapters.get_loader(oid, Format.TEXT)
+        assert known is not None
+        self._known = known(oid, context).load
+
+    def load(self, data: Buffer) -> Any:
+        try:
+            return self._known(data)
+        except psycopg.DataError:
+            return bytes(data).decode()

@@ -36,17 +36,21 @@ def sort_of(type_name: str) -> ColumnSort:
 @dataclass(frozen=True)
 class Besides:
     """What SQLAlchemy's reflection leaves out of one database: types as written (by table and column), unique sets
-    it doesn't find, and tables that are parts of another and reached through it."""
+    it doesn't find, tables that are parts of another and reached through it, and views that lead nowhere."""
 
     types: Mapping[tuple[str, str], str] = field(default_factory=dict)
     uniques: Mapping[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
     passed_over: frozenset[str] = frozenset()
+    broken: frozenset[str] = frozenset()
 
 
 def reflect(connection: Connection, besides: Besides) -> Schema:
     """Every table and view the connection sees under its default schema."""
     inspector = sa.inspect(connection)
-    columns = _by_name(inspector.get_multi_columns(kind=ObjectKind.ANY))
+    readable: list[str] | None = None  # all
+    if besides.broken:
+        readable = sorted({*inspector.get_table_names(), *inspector.get_view_names()} - besides.broken)
+    columns = _by_name(inspector.get_multi_columns(kind=ObjectKind.ANY, filter_names=readable))
     keys = _by_name(inspector.get_multi_pk_constraint())
     uniques = _by_name(inspector.get_multi_unique_constraints())
     indexes = _by_name(inspector.get_multi_indexes())

@@ -10,7 +10,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import sqlalchemy as sa
+from ahocorasick_rs import BytesAhoCorasick
+
 from kept.policy.words import TYPES
+from kept.stores.clauses import Clauses
 from kept.stores.fates import Fates
 from kept.stores.reach import PEOPLE, Reach, as_keys
 from kept.stores.schema import Reference
@@ -30,6 +34,7 @@ SEARCHED = (
     "card-number",
 )
 _SHORT = 4  # shorter values are found everywhere
+_ROWS = 10_000  # read at once
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,18 @@ class Fingerprint:
 
     def dumps(self) -> bytes:
         return json.dumps({sort: sorted(values) for sort, values in self.values.items()}).encode()
+
+    def __or__(self, other: Fingerprint) -> Fingerprint:
+        """The values of both."""
+        sorts = dict.fromkeys((*self.values, *other.values))
+        return Fingerprint(
+            {sort: self.values.get(sort, frozenset()) | other.values.get(sort, frozenset()) for sort in sorts}
+        )
+
+    def only(self, values: Iterable[str]) -> Fingerprint:
+        """Those of the values that are among the given ones."""
+        wanted = frozenset(values)
+        return Fingerprint({sort: held & wanted for sort, held in self.values.items()})
 
     @classmethod
     def loads(cls, sealed: bytes) -> Fingerprint:
@@ -114,6 +131,7 @@ def look(store: SQLStore, erasure: Erasure, keys: Iterable[object], identifiers:
         fates.fill()
         found += _rows_that_should_be_gone(reach, fates)
         found += _references_left(reach, fates)
+        found += _rows_of_views(reach, fates)
         found += _values_left(reach, fates, identifiers)
     return found
 
@@ -162,6 +180,26 @@ def _to_people(reach: Reach, fates: Fates, reference: Reference) -> str:
     )
 
 
+def _rows_of_views(reach: Reach, fates: Fates) -> list[Remain]:
+    """Declared views that still give rows for the people: over tables that nobody declared, and so nobody emptied.
+
+    Views that refer to the person's key are seen so; not those that refer to another row of theirs, which is gone.
+    """
+    walk, found = reach.walk, []
+    for stop in walk.stops[: walk.own]:
+        if not walk.tables[stop.table].is_view:
+            continue
+        for hop in stop.hops:
+            if hop.reference.to != walk.root.table or hop.forward:
+                continue
+            if set(hop.reference.to_columns) == set(walk.root.person):
+                rows = f"{_to_people(reach, fates, hop.reference)} AND NOT {_stays(reach, fates)}"
+                count = _count(reach, f"({rows}) AS q")
+                if count:
+                    found.append(Remain(stop.table, "+".join(hop.reference.columns), "key", count))
+    return found
+
+
 def _stays(reach: Reach, fates: Fates) -> str:
     """That the own row of a person `s` of the batch stays: what only refers to it needn't be cut."""
     say, root = reach.say, reach.walk.root
@@ -202,6 +240,50 @@ def living(store: SQLStore, walk: Walk, identifiers: Fingerprint) -> set[str]:
     return found
 
 
+def contained(store: SQLStore, walk: Walk, identifiers: Fingerprint) -> set[str]:
+    """Which of the values stand inside a longer one in a declared column now: `Maria` in somebody's `Mariana`.
+
+    Sorts that point at one person (`SEARCHED`) are found so in identifying columns only: an address in somebody
+    else's letter is still that person's. Every declared table is read once, whatever the number of values.
+    """
+    found: set[str] = set()
+    everything = sorted({value for values in identifiers.values.values() for value in values})
+    vague = sorted({v for sort, values in identifiers.values.items() if sort not in SEARCHED for v in values})
+    with store.read() as connection:
+        say = Clauses(store, walk.tables)
+        for sort, columns in _places(walk).items():
+            wanted = everything if TYPES.get(sort, False) and sort not in ("free-text", "health") else vague
+            if not wanted:
+                continue
+            finder = BytesAhoCorasick([value.encode() for value in wanted])
+            for table, column in columns:
+                query = f"SELECT {_text(say, walk, table, column)} FROM {say.name(table)} t"
+                result = connection.execute(sa.text(query), execution_options={"yield_per": _ROWS})
+                for part in result.scalars().partitions():
+                    text = "\0".join(str(value) for value in part if value is not None).encode()
+                    hits = finder.find_matches_as_indexes(text, overlapping=True)
+                    found.update(wanted[number] for number, _start, _end in hits)
+    return found
+
+
+def otherwise_written(
+    store: SQLStore, erasure: Erasure, keys: Iterable[object], identifiers: Fingerprint
+) -> list[Remain]:
+    """Rows that hold an erased person's e-mail address in other capitals; every e-mail column is read once.
+
+    What `look` does along indexes as the values are written, without regard to case.
+    """
+    if not identifiers.values.get("email"):
+        return []
+    with store.read() as connection:
+        reach = Reach(connection, store, erasure.walk, by_person=False)
+        reach.people(as_keys(keys))
+        reach.stops()
+        fates = Fates(reach, erasure)
+        fates.fill()
+        return _values_left(reach, fates, Fingerprint({"email": identifiers.values["email"]}), any_case=True)
+
+
 def _places(walk: Walk) -> dict[str, list[tuple[str, str]]]:
     """Every declared (table, column), by its sort."""
     places: dict[str, list[tuple[str, str]]] = {}
@@ -210,26 +292,36 @@ def _places(walk: Walk) -> dict[str, list[tuple[str, str]]]:
     return places
 
 
-def _values_left(reach: Reach, fates: Fates, identifiers: Fingerprint) -> list[Remain]:
+def _values_left(
+    reach: Reach, fates: Fates, identifiers: Fingerprint, *, any_case: bool = False
+) -> list[Remain]:
     """Declared columns of the same sort that hold one of the values."""
     found: list[Remain] = []
     for sort, columns in _places(reach.walk).items():
         if sort not in SEARCHED or not identifiers.values.get(sort):
             continue
         name = _fill(reach, identifiers.values[sort])
-        _pass_over_others(reach, name, sort)
+        _pass_over_others(reach, name, sort, any_case=any_case)
         reach.settle(name, "v")
         for table, column in columns:
             known = f" WHERE NOT {_accounted(fates, table, 't')}" if table in fates.names else ""
-            count = _count(reach, _holding(reach, name, table, column) + known)
+            source = _in_any_case if any_case else _holding
+            count = _count(reach, source(reach, name, table, column) + known)
             if count:
                 found.append(Remain(table, column, sort, count))
     return found
 
 
-def _text(reach: Reach, table: str, column: str) -> str:
-    held = reach.say.column("t", column)
-    return held if reach.walk.tables[table].columns[column].sort == "text" else f"CAST({held} AS TEXT)"
+def _text(say: Clauses, walk: Walk, table: str, column: str) -> str:
+    held = say.column("t", column)
+    return held if walk.tables[table].columns[column].sort == "text" else f"CAST({held} AS TEXT)"
+
+
+def _in_any_case(reach: Reach, name: str, table: str, column: str) -> str:
+    """The FROM-clause of rows `t` that hold a value `j` in any case."""
+    held = _text(reach.say, reach.walk, table, column)
+    values = f"(SELECT DISTINCT lower(v) AS v FROM {reach.say.temporary(name)}) AS j"
+    return f"{reach.say.name(table)} t {reach.say.join} {values} ON lower({held}) = j.v"
 
 
 def _holding(reach: Reach, name: str, table: str, column: str) -> str:
@@ -237,7 +329,7 @@ def _holding(reach: Reach, name: str, table: str, column: str) -> str:
     indexed = any(index[0] == column for index in reach.walk.tables[table].indexes)
     ways = [f"{reach.say.temporary(name)} j", f"{reach.say.name(table)} t"]
     source = f" {reach.say.join} ".join(ways if indexed else ways[::-1])
-    return f"{source} ON {_text(reach, table, column)} = j.v"
+    return f"{source} ON {_text(reach.say, reach.walk, table, column)} = j.v"
 
 
 def _fill(reach: Reach, values: Iterable[str]) -> str:
@@ -255,7 +347,7 @@ def _fill(reach: Reach, values: Iterable[str]) -> str:
     return name
 
 
-def _pass_over_others(reach: Reach, name: str, sort: str) -> None:
+def _pass_over_others(reach: Reach, name: str, sort: str, *, any_case: bool) -> None:
     """Take out the values by which somebody else is known, or that stand in their own row where none is."""
     walk, say = reach.walk, reach.say
     for number, stop in enumerate(walk.stops):
@@ -266,7 +358,10 @@ def _pass_over_others(reach: Reach, name: str, sort: str) -> None:
         ]
         for column in [c for c in same if c in stop.known_by] or same:
             else_s = f" AND NOT {_in_batch(reach, 't')}" if number == 0 else ""
-            same_value = f"{_text(reach, stop.table, column)} = {name}.v{else_s}"
+            held, value = _text(say, walk, stop.table, column), f"{name}.v"
+            if any_case:
+                held, value = f"lower({held})", f"lower({value})"
+            same_value = f"{held} = {value}{else_s}"
             theirs = f"SELECT 1 FROM {say.name(stop.table)} t WHERE {same_value}"
             reach.run(f"DELETE FROM {say.temporary(name)} WHERE EXISTS ({theirs})")
 

@@ -29,6 +29,7 @@ class SQLStore(ABC):
     def __init__(self, name: str, engine: Engine) -> None:
         self.name = name
         self.engine = engine
+        self.broken_views: frozenset[str] = frozenset()
         self._schema: Schema | None = None
         self._tables: dict[str, sa.TableClause] = {}
 
@@ -36,10 +37,15 @@ class SQLStore(ABC):
         return f"<{type(self).__name__} {self.name}>"  # the URL may hold a password
 
     def schema(self, refresh: bool = False) -> Schema:
-        """Tables and views with columns, keys, references and indexes; read once, again when `refresh`."""
+        """Tables and views with columns, keys, references and indexes; read once, again when `refresh`.
+
+        Views over something that is no longer there are left out; their names stand in `broken_views`.
+        """
         if self._schema is None or refresh:
             with self.read() as connection:
-                self._schema = reflect(connection, self.besides(connection))
+                besides = self.besides(connection)
+                self._schema = reflect(connection, besides)
+            self.broken_views = besides.broken
             self._tables = {}
         return self._schema
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from kept.errors import StoreError, TerminalError, TransientError
@@ -122,10 +123,21 @@ class SQLiteStore(SQLStore):
     def besides(self, connection: Connection) -> Besides:
         listed = connection.exec_driver_sql("SELECT name FROM pragma_table_list WHERE wr AND schema = 'main'")
         self._without_rowid = frozenset(listed.scalars())
-        types = connection.exec_driver_sql(
-            "SELECT m.name, c.name, c.type FROM sqlite_master AS m, pragma_table_xinfo(m.name) AS c"
-            " WHERE m.type IN ('table', 'view')"
-        )
+        types: dict[tuple[str, str], str] = {}
+        broken = set()
+        for name, kind in connection.exec_driver_sql(
+            "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"
+        ).all():
+            try:
+                columns = connection.exec_driver_sql(
+                    "SELECT name, type FROM pragma_table_xinfo(?)", (name,)
+                ).all()
+            except OperationalError as error:
+                if kind != "view" or getattr(error.orig, "sqlite_errorname", "") != "SQLITE_ERROR":
+                    raise  # locked, say
+                broken.add(name)
+            else:
+                types |= {(name, column): type_ for column, type_ in columns}
         rows = connection.exec_driver_sql(
             "SELECT m.name, l.name, i.name FROM sqlite_master AS m, pragma_index_list(m.name) AS l,"
             ' pragma_index_info(l.name) AS i WHERE l."unique" AND NOT l.partial ORDER BY m.name, l.seq, i.seqno'
@@ -137,7 +149,7 @@ class SQLiteStore(SQLStore):
         for (table, _), group in sets.items():
             if None not in group:  # an expression
                 uniques[table].append(tuple(group))
-        return Besides({(table, column): type_ for table, column, type_ in types}, uniques)
+        return Besides(types, uniques, broken=frozenset(broken))
 
     def told(self, error: BaseException | None) -> StoreError:
         code = str(getattr(error, "sqlite_errorname", "") or type(error).__name__)

@@ -7,7 +7,7 @@ hangs on is judged.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,9 +16,10 @@ from sqlalchemy import insert, select, update
 from kept.company import Company
 from kept.controls.retention.declare import Retention
 from kept.controls.retention.limits import Gap, Term, past, terms
+from kept.errors import TerminalError
 from kept.state.tables import acts
 from kept.state.workflows import Workflows
-from kept.stores.expiry import WindowDone, expire, overdue
+from kept.stores.expiry import Expiry, WindowDone, expire, overdue, overdue_together
 from kept.stores.physical import scrub
 
 Progress = Callable[[str, int], None]
@@ -49,18 +50,25 @@ def _all(company: Company, now: datetime) -> tuple[list[tuple[Retention, Term]],
 
 
 def due(company: Company) -> tuple[list[Line], list[Gap]]:
-    """The dry run: how many rows are past their limit now, exactly; changes nothing."""
+    """The dry run: how many rows a sweep would take now, exactly; changes nothing.
+
+    A row that several promises would take is counted at the first of them, in the sweep's order.
+    """
     found, gaps = _all(company, company.clock())
-    lines: dict[tuple[str, str], int] = {}
-    thens = {}
+    lines: dict[tuple[str, str, str], int] = {}
+    taken: dict[str, tuple[list[Expiry], int]] = {}
     for promise, term in found:
-        rows = past(company, term).rows
-        key = (promise.id, term.place)
-        lines[key] = lines.get(key, 0) + rows
-        thens[key] = str(promise.then or "delete")
-    return [
-        Line(promise, place, thens[promise, place], rows) for (promise, place), rows in lines.items()
-    ], gaps
+        before, rows = taken.get(term.place, ([], 0))
+        together = [*before, *term.expiries()]
+        try:
+            total = overdue_together(company.stores[term.store], together) if together else 0
+        except TerminalError as wrong:
+            gaps.append(Gap(term.place, wrong.message))
+            continue
+        taken[term.place] = (together, total)
+        key = (promise.id, term.place, str(promise.then or "delete"))
+        lines[key] = lines.get(key, 0) + total - rows
+    return [Line(*key, rows) for key, rows in lines.items()], gaps
 
 
 def sweep(
@@ -75,7 +83,8 @@ def sweep(
     assert isinstance(sweeper, Sweep)
     sweeper.progress = progress
     lines: list[Line] = []
-    for act in (*_unfinished(company), _begin(company)):
+    refused: list[Gap] = []
+    for act in _acts(company):
         with company.state.write() as connection:
             attempt: int = connection.execute(
                 update(acts)
@@ -85,8 +94,27 @@ def sweep(
             ).scalar_one()
         workflows.run("sweep", act, attempt)
         lines += sweeper.lines(act)
-    _, gaps = _all(company, company.clock())
-    return lines, gaps
+        refused += sweeper.refused(act)
+    found, gaps = _all(company, company.clock())
+    named = {gap.place for gap in refused}
+    stuck = [_stuck(company, term) for _, term in found if term.stuck and term.place not in named]
+    return lines, list(dict.fromkeys([*gaps, *refused, *(gap for gap in stuck if gap is not None)]))
+
+
+def _stuck(company: Company, term: Term) -> Gap | None:
+    """The rows that are past their limit after a sweep, because a column of theirs can't be emptied."""
+    try:
+        rows = past(company, term).rows
+    except TerminalError as wrong:
+        return Gap(term.place, wrong.message)
+    why = f"{rows} rows stay past their limit: {' and '.join(term.stuck)} can't be emptied"
+    return Gap(term.place, why) if rows else None
+
+
+def _acts(company: Company) -> Iterator[str]:
+    """The sweeps to carry out: those that failed before, and once they are done a new one."""
+    yield from _unfinished(company)
+    yield _begin(company)
 
 
 def _unfinished(company: Company) -> list[str]:
@@ -141,23 +169,31 @@ class Sweep:
                 self._close(act)
 
     def _sweep(self, act: str, promise_id: str, place: str) -> None:
+        """Take what is past in one table; what can't be done of it is noted, and stops nothing else."""
+        number = 0
         for promise, term in self._found(act):
             if promise.id == promise_id and term.place == place:
-                for number, _ in enumerate(term.expiries()):
-                    self._expire(act, promise, term, number)
+                for expiry in term.expiries():
+                    part = f"{promise.id} {place} {number}"
+                    number += 1
+                    try:
+                        self._expire(act, promise, term, expiry, part)
+                    except TerminalError as wrong:
+                        noted = self.company.state.notes(act).get(part, _line(promise, place))
+                        self.company.state.note(act, part, {**noted, "refused": wrong.message})
 
-    def _expire(self, act: str, promise: Retention, term: Term, number: int) -> None:
+    def _expire(self, act: str, promise: Retention, term: Term, expiry: Expiry, part: str) -> None:
         """Take window after window; each is noted before it is committed, so that a crash loses no count.
 
         Only the store knows whether the last window noted was committed, and tells by how many rows are still due:
         the cut-off is that of the act's beginning, so nothing falls due meanwhile.
         """
-        company, expiry = self.company, term.expiries()[number]
+        company = self.company
         store = company.stores[term.store]
-        part = f"{promise.id} {term.place} {number}"
-        tally = _Tally(**company.state.notes(act).get(part, {"then": str(promise.then or "delete")}))
+        tally = _Tally(**company.state.notes(act).get(part, _line(promise, term.place)))
         due = overdue(store, expiry).rows
         tally.begin(due)
+        tally.refused = None
 
         def note(window: WindowDone) -> None:
             tally.add(window.rows)
@@ -173,11 +209,15 @@ class Sweep:
     def lines(self, act: str) -> list[Line]:
         """What an act has done, by promise and table."""
         rows: dict[tuple[str, str, str], int] = {}
-        for part, noted in self.company.state.notes(act).items():
-            promise, place, _ = part.rsplit(" ", 2)
-            key = (promise, place, str(noted["then"]))
-            rows[key] = rows.get(key, 0) + noted["done"] + noted["pending"]
+        for noted in self.company.state.notes(act).values():
+            key = (str(noted["promise"]), str(noted["place"]), str(noted["then"]))
+            rows[key] = rows.get(key, 0) + noted.get("done", 0) + noted.get("pending", 0)
         return [Line(promise, place, then, number) for (promise, place, then), number in rows.items()]
+
+    def refused(self, act: str) -> list[Gap]:
+        """What a store refused to do, and why."""
+        noted = self.company.state.notes(act).values()
+        return [Gap(note["place"], note["refused"]) for note in noted if note.get("refused")]
 
     def _close(self, act: str) -> None:
         company = self.company
@@ -203,6 +243,11 @@ class Sweep:
             connection.execute(update(acts).where(acts.c.id == act).values(ended=company.clock().isoformat()))
 
 
+def _line(promise: Retention, place: str) -> dict[str, str]:
+    """What a note is about."""
+    return {"promise": promise.id, "place": place, "then": str(promise.then or "delete")}
+
+
 @dataclass
 class _Tally:
     """What a note of a sweep holds: rows `done` for certain, and `pending`, the window that may not be committed yet.
@@ -210,10 +255,13 @@ class _Tally:
     `due` is how many rows were past their limit when the pending window began.
     """
 
+    promise: str
+    place: str
     then: str
     done: int = 0
     pending: int = 0
     due: int = 0
+    refused: str | None = None
 
     @property
     def total(self) -> int:

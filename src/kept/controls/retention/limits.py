@@ -8,12 +8,14 @@ from datetime import datetime
 
 from kept.company import Company
 from kept.controls.retention.declare import Retention
-from kept.controls.retention.holds import holds
+from kept.controls.retention.rows import Rows, hangs_on, kept_clocks, other_limits, owning, running_holds
+from kept.datamap.dated import Dated, dated
 from kept.policy.grammar import Clock, Period
 from kept.policy.words import TYPES
-from kept.stores.expiry import Expiry, Overdue, overdue
+from kept.stores.blanks import emptying
+from kept.stores.expiry import Expiry, Held, Overdue, overdue
 from kept.stores.schema import Reference
-from kept.stores.walk import Hold, Walk, emptied
+from kept.stores.walk import Walk, emptied
 
 
 @dataclass(frozen=True)
@@ -22,17 +24,22 @@ class Term:
 
     `rows` says which rows and by which clock; the columns of `clear` are emptied, or with `whole` the row goes:
     first `along` (rows of ties without data of their own), after `unlink` (references that are emptied), and never
-    while rows refer to it along `dependents`: then only its columns are emptied.
+    while rows refer to it along `dependents`, nor while other data of the row has time left (`others`): then only its
+    columns are emptied. Columns of `stuck` can't be; rows that stay with them are past their limit for all to see.
+    `cut` are references to the person among `clear`. What is `held` keeps its own columns, and the row.
     """
 
     store: str
-    rows: Hold
+    rows: Rows
     whole: bool
     clear: tuple[str, ...]
+    stuck: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
     along: tuple[Reference, ...] = ()
     unlink: tuple[Reference, ...] = ()
     dependents: tuple[Reference, ...] = ()
-    held: tuple[Hold, ...] = ()
+    held: tuple[Held, ...] = ()
+    others: tuple[Held, ...] = ()
     depth: int = 0
 
     @property
@@ -40,28 +47,59 @@ class Term:
         return f"{self.store}.{self.rows.table}"
 
     def expiries(self) -> list[Expiry]:
-        """What the store is to take: whole rows first, then the columns of rows that something still hangs on."""
-        assert self.rows.clock is not None and self.rows.cutoff is not None
-        blanked = Expiry(
-            self.rows.table,
-            self.rows.clock,
-            self.rows.cutoff,
-            "blank",
-            path=self.rows.path,
-            blank_columns=self.clear,
-            unless_held=self.held,
-        )
-        if not self.whole:
-            return [blanked] if self.clear else []
-        gone = replace(
-            blanked,
-            then="delete",
-            blank_columns=(),
+        """What the store is to take: whole rows first, then the columns of rows that stay."""
+        rows = self.rows
+        gone = Expiry(
+            rows.table,
+            rows.clock,
+            rows.cutoff,
+            "delete",
+            path=rows.path,
+            only=rows.only,
+            always=rows.always,
+            today=rows.today,
+            unless_held=(*self.held, *self.others),
             unless_referenced_by=self.dependents,
             unlink=self.unlink,
             remove_first=self.along,
         )
-        return [gone, blanked] if self.dependents and self.clear else [gone]
+        groups: dict[tuple[Held, ...], list[str]] = {}
+        if not self.whole or self.dependents or self.held or self.others:
+            for column in self.clear:
+                groups.setdefault(self._holding(column), []).append(column)
+        blanked = [
+            replace(
+                self._left(holding),
+                then="blank",
+                blank_columns=tuple(columns),
+            )
+            for holding, columns in groups.items()
+        ]
+        return [gone, *blanked] if self.whole else blanked
+
+    def measured(self) -> list[Expiry]:
+        """Rows that are past their limit: what the store is to take, and what it can't."""
+        return [
+            *self.expiries(),
+            *(self._left(holding) for holding in dict.fromkeys(self._holding(c) for c in self.stuck)),
+        ]
+
+    def _holding(self, column: str) -> tuple[Held, ...]:
+        """The holds that keep a column of a row."""
+        return tuple(held for held in self.held if column in (*held.hold.columns, *self.cut))
+
+    def _left(self, holding: tuple[Held, ...]) -> Expiry:
+        rows = self.rows
+        return Expiry(
+            rows.table,
+            rows.clock,
+            rows.cutoff,
+            path=rows.path,
+            only=rows.only,
+            always=rows.always,
+            today=rows.today,
+            unless_held=holding,
+        )
 
 
 @dataclass(frozen=True)
@@ -86,49 +124,49 @@ def terms(company: Company, retention: Retention, now: datetime) -> Iterator[Ter
         )
         return
     cutoff = (clock.period or Period(0, "hours")).cutoff(now, policy.timezone)
-    reached: set[str] = set()
-    found: dict[tuple[str, str, str | None, tuple[Reference, ...]], Hold] = {}
+    today = now.astimezone(policy.timezone).date()
+    found: dict[Rows, tuple[Walk, tuple[str, ...]]] = {}
     for name in retention.keeps:
         if name not in policy.data:
             yield Gap(
                 str(name), "limits on a whole kind of person are not carried out by this version of Kept"
             )
             continue
-        kinds = {
-            root.name
-            for owner in policy.data[name].of
-            if (root := policy.root(policy.kind_of(owner.who) or ""))
-        }
-        for kind in sorted(kinds):
-            walk = company.map.walk(kind)
-            if walk is None:
-                continue
-            for rows in company.map.holds(kind, str(name), str(clock.event), cutoff):
-                place = f"{walk.store}.{rows.table}"
-                reached.add(place)
-                if rows.clock is None:
-                    yield Gap(place, f"no clock `{clock.event}` can be found from its rows")
-                else:
-                    together = (walk.kind, rows.table, rows.clock, rows.path)
-                    columns = found[together].columns if together in found else ()
-                    found[together] = replace(rows, columns=tuple(dict.fromkeys((*columns, *rows.columns))))
+        seen = list(_dated(company, str(name), clock))
+        told = {f"{walk.store}.{rows.table}" for walk, rows in seen if rows.clock is not None}
+        reached = set(told)
+        for walk, rows in seen:
+            place = f"{walk.store}.{rows.table}"
+            reached.add(place)
+            if rows.clock is not None:
+                always = clock.event.moment != "ended"
+                key = Rows(rows.table, rows.clock, cutoff, rows.path, rows.only, always, today, walk.kind)
+                columns = found[key][1] if key in found else ()
+                found[key] = (walk, tuple(dict.fromkeys((*columns, *rows.columns))))
+            elif place not in told or not rows.whose:
+                yield Gap(place, rows.why_not or "its clock can't be told")
         for table in policy.data[name].tables:
             if table not in reached:
                 store = table.partition(".")[0]
                 why = company.unreachable.get(store) or "nothing leads to its rows"
                 yield Gap(str(table), why)
-    for (whose, *_), rows in found.items():
-        yield _term(company, retention, company.walk(whose), rows, now)
+    for key, (walk, columns) in found.items():
+        yield from _terms(company, retention, walk, key, columns, now)
+
+
+def _dated(company: Company, name: str, clock: Clock) -> Iterator[tuple[Walk, Dated]]:
+    policy = company.policy
+    kinds = {root.name for who in policy.owners(policy.data[name]) if (root := policy.root(who))}
+    for kind in sorted(kinds):
+        walk = company.map.walk(kind)
+        if walk is not None:
+            for rows in dated(policy, walk, policy.data[name], str(clock.event)):
+                yield walk, rows
 
 
 def past(company: Company, term: Term) -> Overdue:
     """The rows of a term that are past their limit now, each counted once: whole rows, and rows only to be emptied."""
-    seen = [overdue(company.stores[term.store], expiry) for expiry in term.expiries()]
-    oldest = min((one.oldest for one in seen if one.oldest is not None), default=None)
-    # What would be emptied is counted among what would go, but for rows that are empty already.
-    return Overdue(
-        max((one.rows for one in seen), default=0), oldest, max((one.unreadable for one in seen), default=0)
-    )
+    return overdue(company.stores[term.store], *term.measured())
 
 
 def _places(company: Company, retention: Retention) -> list[str]:
@@ -136,58 +174,64 @@ def _places(company: Company, retention: Retention) -> list[str]:
     return [str(table) for entry in data for table in entry.tables] or [str(retention.keeps[0])]
 
 
-def _term(company: Company, retention: Retention, walk: Walk, rows: Hold, now: datetime) -> Term:
+def _terms(
+    company: Company, retention: Retention, walk: Walk, rows: Rows, columns: tuple[str, ...], now: datetime
+) -> Iterator[Term | Gap]:
     policy, table = company.policy, walk.tables[rows.table]
-    here = [entry for entry in policy.data.values() if f"{walk.store}.{rows.table}" in entry.tables]
-    sorts = {str(c): s.type for entry in here for c, s in entry.tables[f"{walk.store}.{rows.table}"].items()}  # type: ignore[index]  # a Name is found by any equal str
-    structural = {rows.clock, *table.key, *(c for reference in table.references for c in reference.columns)}
-    clear = tuple(
-        c for c in rows.columns if c not in structural and sorts.get(c) not in ("recorded", "source")
-    )
+    place = f"{walk.store}.{rows.table}"
+    if table.is_view:
+        yield Gap(place, "it is a view: only the tables it is made of can be emptied")
+        return
+    sorts = {
+        str(c): s.type
+        for entry in policy.data.values()
+        for full, declared in entry.tables.items()
+        if full == place
+        for c, s in declared.items()
+    }
     anonymise = retention.then == "anonymise"
-    if anonymise:
-        clear = tuple(c for c in clear if TYPES.get(sorts[c], True))
-    whole = not anonymise and all(_same_limit(company, retention, str(entry.name)) for entry in here)
-    along: list[Reference] = []
-    unlink: list[Reference] = []
-    dependents: list[Reference] = []
-    for other in walk.tables.values():
-        if other.is_view or not whole:
+    structure = {*table.key, *(c for r in table.references if not r.path for c in r.columns)}
+    sqlite = company.stores[walk.store].dialect == "sqlite"
+    clear: list[str] = []
+    stuck: list[str] = []
+    for column in columns:
+        sort = sorts.get(column, "")
+        personal = TYPES.get(sort, True)
+        if sort in ("recorded", "source") or column in kept_clocks(policy, place, rows):
             continue
-        for reference in other.references:
-            if reference.to != rows.table:
-                continue
-            owned = [
-                walk.stops[i]
-                for i in walk.of_table(other.name)
-                if any(hop.reference == reference and not hop.forward for hop in walk.stops[i].hops)
-            ]
-            if owned and other.name != rows.table:
-                (dependents if any(stop.columns for stop in owned) else along).append(reference)
-            else:
-                (unlink if emptied(reference, other) else dependents).append(reference)
-    return Term(
+        if anonymise and not personal:
+            continue
+        if column in structure:
+            stuck += [column] if personal else []
+        else:
+            (clear if emptying(sqlite, table, column).to is not None else stuck).append(column)
+    others = other_limits(company, retention, place, rows, now)
+    cut: list[str] = []
+    for reference in owning(walk, rows.table, {str(n) for n in retention.keeps}) if anonymise else ():
+        can = emptied(reference, table) if reference.table == rows.table and not reference.path else ()
+        if can and not others:
+            cut += [column for column in can if column not in stuck]
+            stuck = [column for column in stuck if column not in can]
+        else:
+            why = "other data of its rows is kept longer" if can else "that reference can't be emptied"
+            yield Gap(place, f"it still leads to the person by {'+'.join(reference.columns)}: {why}")
+    whole = not anonymise and not any(held.hold.cutoff is None and not held.only for held in others)
+    along, unlink, dependents = hangs_on(walk, rows.table) if whole else ((), (), ())
+    term = Term(
         walk.store,
         rows,
         whole,
-        clear,
-        tuple(along),
-        tuple(unlink),
-        tuple(dependents),
-        tuple(
-            hold
-            for hold in holds(policy, company.map, walk.kind, now, but=retention)
-            if hold.table == rows.table
-        ),
+        tuple(dict.fromkeys((*clear, *cut))),
+        tuple(stuck),
+        tuple(cut),
+        along,
+        unlink,
+        dependents,
+        running_holds(company, retention, place, now),
+        others if whole else (),
         depth=max(walk.of_table(rows.table)),
     )
-
-
-def _same_limit(company: Company, retention: Retention, data: str) -> bool:
-    """Whether other data of a row has the same limit, so that the row may go with it."""
-    limits = [
-        r.until
-        for r in company.policy.section("retention").values()
-        if isinstance(r, Retention) and data in r.keeps
-    ]
-    return retention.until in limits
+    if term.measured():
+        yield term
+    else:
+        yield Gap(place, "it has no column that could be emptied")

@@ -18,11 +18,6 @@ def prove(company: Company, promise: Promise) -> list[Proof]:
         if isinstance(term, Gap):
             proofs.append(Proof("measure", "unproven", f"`{term.place}` is not measured: {term.reason}."))
             continue
-        if not term.expiries():
-            proofs.append(
-                Proof("measure", "unproven", f"`{term.place}` has no column that could be emptied.")
-            )
-            continue
         try:
             seen = past(company, term)
         except KeptError as wrong:
@@ -35,22 +30,21 @@ def prove(company: Company, promise: Promise) -> list[Proof]:
             "rows_past_limit": seen.rows,
             "oldest": seen.oldest.isoformat() if seen.oldest else None,
             "unreadable": seen.unreadable,
+            "unstarted": seen.unstarted,
         }
         if seen.rows:
-            proofs.append(
-                Proof(
-                    "measure", "broken", f"{seen.rows} rows of `{term.place}` are past their limit.", measured
-                )
-            )
+            why = f" {' and '.join(term.stuck)} can't be emptied." if term.stuck else ""
+            says = f"{seen.rows} rows of `{term.place}` are past their limit.{why}"
+            proofs.append(Proof("measure", "broken", says, measured))
         elif seen.unreadable:
-            proofs.append(
-                Proof(
-                    "measure",
-                    "unproven",
-                    f"{seen.unreadable} rows of `{term.place}` have a clock that can't be read.",
-                    measured,
-                )
-            )
+            says = f"{seen.unreadable} rows of `{term.place}` have a clock that can't be read."
+            proofs.append(Proof("measure", "unproven", says, measured))
+        elif seen.unstarted:
+            says = f"{seen.unstarted} rows of `{term.place}` have no clock that could ever pass."
+            proofs.append(Proof("measure", "unproven", says, measured))
         else:
             proofs.append(Proof("measure", "kept", f"No row of `{term.place}` is past its limit.", measured))
+    if promise.at_least is not None:
+        says = f"Nothing measures that nothing of it goes earlier than {promise.at_least}."
+        proofs.append(Proof("measure", "unproven", says))
     return proofs

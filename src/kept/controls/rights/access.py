@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from kept.company import Company
 from kept.controls.rights import answer, requests
-from kept.controls.rights.people import Person
+from kept.controls.rights.people import Person, must_be_there
+from kept.datamap.drift import UndeclaredColumn, undeclared_columns
 from kept.errors import TerminalError
 from kept.policy.entry import Promise
 from kept.policy.policy import Policy
 from kept.stores.collect import collect
-from kept.stores.walk import Key, Walk
+from kept.stores.walk import Key, Walk, owned_by_one
 
 CHUNK = 500  # people whose rows are in memory at once
 Sentence = Callable[[Promise], str]
@@ -28,7 +29,7 @@ class Access:
 
     def plan(self, people: Sequence[Person]) -> list[str]:
         """The steps for a batch; raises TerminalError where a declared place can't be reached."""
-        unreached(self.company, people)
+        check(self.company, people)
         return [f"answer {start}" for start in range(0, len(people), CHUNK)] + ["close"]
 
     def steps(self, act: str) -> Sequence[str]:
@@ -48,10 +49,12 @@ class Access:
         wanted = dict(batch)
         company.answers.mkdir(mode=0o700, exist_ok=True)
         for kind, keys in detail.people.items():
-            walk = told(company.policy, company.walk(kind))
+            undeclared = undeclared_columns(company.policy, company.schemas)
+            walk = told(company.policy, company.walk(kind), undeclared)
             chosen = [key for key in keys if str(Person(kind, key)) in wanted]
             if not chosen:
                 continue
+            must_be_there(company, kind, chosen)
             held: dict[Key, dict[str, dict[str, list[answer.Row]]]] = {
                 key: defaultdict(lambda: defaultdict(list)) for key in chosen
             }
@@ -109,18 +112,20 @@ class Access:
         )
 
 
-def told(policy: Policy, walk: Walk) -> Walk:
+def told(policy: Policy, walk: Walk, undeclared: Iterable[UndeclaredColumn] = ()) -> Walk:
     """The walk with what the facts themselves say of a person: the times of their record, and their ties.
 
-    Such columns come under the name of the kind or `tie LINK`; whom a tie leads to is told of organisations only.
+    Such columns come under the name of the kind or `tie LINK`; whom a tie leads to is told of organisations only. So do
+    columns that nobody declared, as `not declared`: what is held is told, whether the policy names it or not.
     """
     stops = list(walk.stops)
     root = policy.people[walk.kind]
     for number, stop in enumerate(stops[: walk.own]):
         found: dict[str, str] = {}
         if not stop.hops:
-            named = (*root.key_columns, root.began, root.ended, root.born, root.region)
+            named = (*root.key_columns, root.began, root.ended)
             found |= {str(column): walk.kind for column in named if column is not None}
+            found |= dict.fromkeys(facts(policy, walk), walk.kind)
         for link in policy.links.values():
             ends = {str(at.column) for at in link.between.values()}
             if link.table != f"{walk.store}.{stop.table}" or not any(
@@ -133,9 +138,25 @@ def told(policy: Policy, walk: Walk) -> Walk:
                 if (kind := policy.root(str(at.kind))) is not None and kind.is_organisation
             )
             found |= {str(c): f"tie {link.name}" for c in (*bodies, link.began, link.ended) if c is not None}
+        if owned_by_one(walk, stop.table):
+            here = (c for c in undeclared if (c.store, c.table) == (walk.store, stop.table))
+            found = {c.column: "not declared" for c in here} | found
         columns = {column: (name,) for column, name in found.items() if column not in stop.columns}
         stops[number] = replace(stop, columns={**columns, **stop.columns})
     return replace(walk, stops=tuple(stops))
+
+
+def facts(policy: Policy, walk: Walk) -> dict[str, str]:
+    """The columns of a person's own row that tell of them because of a fact (`known-by`, `born`, `region`), by sort."""
+    found: dict[str, str] = {}
+    for kind in policy.people.values():
+        root = policy.root(str(kind.name))
+        if root is not None and str(root.name) == walk.kind:
+            found |= dict.fromkeys(map(str, kind.known_by.values()), "identifier")
+            found |= {str(kind.born): "birth-date"} if kind.born is not None else {}
+            found |= {str(kind.region): "place"} if kind.region is not None else {}
+    own = walk.tables[walk.root.table].columns
+    return {column: sort for column, sort in found.items() if column in own}
 
 
 def _data_of(walk: Walk) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -148,14 +169,18 @@ def _data_of(walk: Walk) -> dict[str, dict[str, tuple[str, ...]]]:
     return found
 
 
-def unreached(company: Company, people: Sequence[Person]) -> None:
-    """Refuse a request that can't be answered in full, naming every declared place that can't be reached."""
-    missing = []
-    for kind in dict.fromkeys(person.kind for person in people):
-        missing += company.out_of_reach(kind)
+def unreached(company: Company, kinds: Iterable[str]) -> list[str]:
+    """Every declared place with data of these kinds that a request can't reach, and whatever the map is wrong about."""
+    missing = [reason for kind in kinds for reason in company.out_of_reach(kind)]
     missing += [problem.message for problem in company.map.problems if problem.severity == "error"]
+    return list(dict.fromkeys(missing))
+
+
+def check(company: Company, people: Sequence[Person]) -> None:
+    """Refuse a request that can't be answered in full, naming every declared place that can't be reached."""
+    missing = unreached(company, dict.fromkeys(person.kind for person in people))
     if missing:
         raise TerminalError(
-            "the request can't be carried out in full: " + "; ".join(dict.fromkeys(missing)),
+            "the request can't be carried out in full: " + "; ".join(missing),
             help="connect the store, or declare the data where it can be reached; until then the request stays open",
         )

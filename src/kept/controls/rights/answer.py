@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+from ahocorasick_rs import BytesAhoCorasick
 from jinja2 import Environment, PackageLoader
 
 from kept.controls.collection.declare import Collecting
@@ -119,6 +120,21 @@ def write(answer: Answer, path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def holds(path: Path, values: Sequence[str]) -> bool:
+    """Whether an answer has any of these values in it, as text or as JSON writes it; a part of one holds nothing.
+
+    Its files are packed, so that a search of the zip itself would find nothing.
+    """
+    forms = {
+        form.encode() for value in values for form in (value, json.dumps(value, ensure_ascii=False)[1:-1])
+    }
+    if not forms:
+        return False
+    finder = BytesAhoCorasick(sorted(forms))
+    with zipfile.ZipFile(path) as archive:
+        return any(finder.find_matches_as_indexes(archive.read(name)) for name in archive.namelist())
 
 
 def shown(value: object) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kept.company import Company
 from kept.controls.rights import requests
-from kept.controls.rights.access import Access
+from kept.controls.rights.access import Access, unreached
 from kept.controls.rights.erase import Erase
 from kept.controls.rights.people import Found, Person, resolve
 from kept.errors import KeptError
@@ -20,7 +20,7 @@ Counted = dict[str, dict[str, int]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a request would do, by `store.table`; `unreached` are declared places that stand in its way."""
+    """What a request would do, by `store.table`; with anything `unreached` it can't be carried out at all."""
 
     tables: Counted
     unreached: list[str]
@@ -54,7 +54,9 @@ def resume(company: Company, workflows: Workflows) -> list[Result]:
 def plan(company: Company, verb: str, people: Sequence[Person]) -> Plan:
     """A dry run, with exact counts."""
     kinds = dict.fromkeys(person.kind for person in people)
-    unreached = [reason for kind in kinds for reason in company.out_of_reach(kind)]
+    missing = unreached(company, kinds)
+    if missing:
+        return Plan({}, missing)
     tables: Counted = {}
     if verb == "erase":
         for kind, counts in Erase(company).rehearse(people).items():
@@ -67,7 +69,7 @@ def plan(company: Company, verb: str, people: Sequence[Person]) -> Plan:
             for portion in collect(company.stores[walk.store], walk, keys):
                 counted = tables.setdefault(f"{walk.store}.{portion.table}", {"rows": 0})
                 counted["rows"] += len(portion.rows)
-    return Plan(tables, unreached)
+    return Plan(tables, [])
 
 
 def carry_out(company: Company, workflows: Workflows, verb: str, people: Sequence[Person], by: str) -> Result:

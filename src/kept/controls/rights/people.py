@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from kept.company import Company
-from kept.errors import KeptError
+from kept.errors import KeptError, TerminalError
+from kept.stores.clauses import written
 from kept.stores.collect import existing, find
-from kept.stores.walk import Key
 
 CANDIDATES = 5  # how many people an ambiguous identifier names before "…"
 
 
 @dataclass(frozen=True)
 class Person:
-    """A person by the name of their root kind and their key, as text."""
+    """A person by the name of their root kind and their key as it stands in their own row, as text."""
 
     kind: str
     key: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.kind}:{','.join(self.key)}"
+        """`user:7`; the parts of a key of several columns with commas between them, a comma in a part as %2C."""
+        parts = self.key
+        if len(parts) > 1:
+            parts = tuple(part.replace("%", "%25").replace(",", "%2C") for part in parts)
+        return f"{self.kind}:{','.join(parts)}"
 
 
 @dataclass(frozen=True)
@@ -52,17 +58,26 @@ def resolve(company: Company, whos: Sequence[str]) -> Found:
         root = policy.root(kind) if colon else None
         if root is not None:
             columns = len(root.key_columns)
-            parts = tuple(key.split(",", columns - 1)) if columns > 1 else (key,)
+            parts = tuple(unquote(part) for part in key.split(",")) if columns > 1 else (key,)
             if len(parts) != columns or not all(parts):
-                wrong[place] = f"a key of `{kind}` has {columns} parts, joined by commas"
+                wrong[place] = (
+                    f"a key of `{kind}` has {columns} parts, joined by commas (a comma in a part is %2C)"
+                    if columns > 1
+                    else f"a key of `{kind}` stands behind the colon"
+                )
             else:
                 named[place] = Person(str(root.name), parts)
         else:
             identifiers[place] = who.strip()
     for kind in sorted({person.kind for person in named.values()}):
-        there = _existing(company, kind, [p.key for p in named.values() if p.kind == kind])
-        for place, person in named.items():
-            if person.kind == kind and person.key not in there:
+        stored_keys = _existing(company, kind, [p.key for p in named.values() if p.kind == kind])
+        for place, person in [(place, person) for place, person in named.items() if person.kind == kind]:
+            stored = stored_keys.get(person.key, [])
+            if len(stored) == 1:
+                named[place] = Person(kind, stored[0])
+            elif stored:
+                wrong[place] = f"{len(stored)} rows have that key, so it names nobody"
+            else:
                 wrong[place] = f"there is no `{kind}` with that key"
                 gone[place] = person
     candidates = _candidates(company, set(identifiers.values())) if identifiers else {}
@@ -71,18 +86,43 @@ def resolve(company: Company, whos: Sequence[str]) -> Found:
         if len(people) == 1:
             named[place] = people[0]
         elif people:
-            several = ", ".join(map(str, people[:CANDIDATES])) + (" …" if len(people) > CANDIDATES else "")
-            wrong[place] = f"it leads to several people ({several}); name the one that is meant"
+            wrong[place] = f"it leads to several people ({_several(people)}); name the one that is meant"
         else:
             wrong[place] = "nobody is known by it"
     chosen = dict.fromkeys(named[place] for place in sorted(named) if place not in wrong)
     return Found(tuple(chosen), tuple(sorted(wrong.items())), tuple(gone.items()))
 
 
-def _existing(company: Company, kind: str, keys: Sequence[tuple[str, ...]]) -> set[tuple[str, ...]]:
+def _several(people: Sequence[Person]) -> str:
+    """Candidates by their keys; how many they are where a key isn't a number, for it may be somebody's address."""
+    if all(part.isdecimal() for person in people for part in person.key):
+        return ", ".join(map(str, people[:CANDIDATES])) + (" …" if len(people) > CANDIDATES else "")
+    kinds = Counter(person.kind for person in people)
+    return ", ".join(f"{number} of kind `{kind}`" for kind, number in kinds.items())
+
+
+def _existing(
+    company: Company, kind: str, keys: Sequence[tuple[str, ...]]
+) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
+    """The keys that stand in the own rows that each of these keys leads to."""
     walk = company.walk(kind)
-    there: Iterable[Key] = existing(company.stores[walk.store], walk, keys)
-    return {tuple(map(str, key)) for key in there}
+    there = existing(company.stores[walk.store], walk, keys)
+    return {
+        tuple(map(str, asked)): [tuple(map(written, key)) for key in stored]
+        for asked, stored in there.items()
+    }
+
+
+def must_be_there(company: Company, kind: str, keys: Sequence[tuple[str, ...]]) -> None:
+    """Refuse people whose key doesn't lead to exactly one row of their own: whatever was done would miss them."""
+    found = _existing(company, kind, keys)
+    lost = sum(len(found.get(key, ())) != 1 for key in keys)
+    if lost:
+        raise TerminalError(
+            f"{lost} of {len(keys)} people of kind `{kind}` can't be found by their key",
+            help="their row is gone, or what is declared as the key does not name one row",
+            where=company.walk(kind).store,
+        )
 
 
 def _candidates(company: Company, values: set[str]) -> dict[str, list[Person]]:
@@ -98,7 +138,7 @@ def _candidates(company: Company, values: set[str]) -> dict[str, list[Person]]:
             asked += 1
             for value, keys in find(company.stores[walk.store], walk, column, sorted(values)).items():
                 for key in keys:
-                    one = Person(kind, tuple(map(str, key)))
+                    one = Person(kind, tuple(map(written, key)))
                     if one not in found[value]:
                         found[value].append(one)
     if not asked:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from kept.company import Company
 from kept.controls.rights import requests
+from kept.controls.rights.access import unreached
 from kept.evidence.proof import Proof
 from kept.policy.entry import Promise
 
 CARRIED_OUT = ("access", "erase")
+
+# What an entry may promise besides, and this version neither enforces nor measures.
+BESIDES = ("through", "waits", "offers", "confirmed-by", "by", "case", "regions", "except", "tells")
 
 
 def prove(company: Company, promise: Promise) -> list[Proof]:
@@ -15,7 +19,12 @@ def prove(company: Company, promise: Promise) -> list[Proof]:
     right = str(promise.name)
     if right not in CARRIED_OUT:
         return [Proof("measure", "unproven", f"This version of Kept does not carry out `{right}`.")]
-    return [_clocks(company, right), _reach(company)]
+    besides = [word for word in BESIDES if word in promise.keys]
+    proofs = [_clocks(company, right), _reach(company)]
+    if besides:
+        told = ", ".join(f"`{word}`" for word in besides)
+        proofs.append(Proof("measure", "unproven", f"This version of Kept does not see to {told}."))
+    return proofs
 
 
 def _clocks(company: Company, right: str) -> Proof:
@@ -43,20 +52,15 @@ def _clocks(company: Company, right: str) -> Proof:
 
 def _reach(company: Company) -> Proof:
     """Plan the walk for every kind of person, without carrying it out."""
-    missing: list[str] = []
-    tables = kinds = 0
-    for kind in company.root_kinds():
-        lacking = company.out_of_reach(kind)
-        missing += lacking
-        if not lacking:
-            kinds += 1
-            tables += len(company.walk(kind).own_tables())
+    missing = unreached(company, company.root_kinds())
+    reached = [kind for kind in company.root_kinds() if not company.out_of_reach(kind)]
+    kinds, tables = len(reached), sum(len(company.walk(kind).own_tables()) for kind in reached)
     measured = {"kinds": kinds, "tables": tables, "out_of_reach": len(missing)}
     if missing:
         return Proof(
             "probe",
             "unproven",
-            "A request would not reach everything: " + "; ".join(dict.fromkeys(missing)) + ".",
+            "A request would not reach everything: " + "; ".join(missing) + ".",
             measured,
         )
     return Proof(

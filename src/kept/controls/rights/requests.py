@@ -30,6 +30,7 @@ class Detail:
     requests: list[str]
     steps: list[str]
     traces: dict[str, Any] = field(default_factory=dict)
+    answers: list[str] = field(default_factory=list)  # answers given before that an erasure has removed
 
     def whos(self) -> list[str]:
         """Every person as `kind:key`, in the order of `requests`."""
