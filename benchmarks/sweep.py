@@ -24,7 +24,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from kept.stores.expiry import Expiry, expire, overdue
+from kept.stores.due import Expiry
+from kept.stores.expiry import expire, overdue
 from kept.stores.opening import open_store
 from kept.stores.schema import Reference
 from kept.stores.sql import SQLStore

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from kept.errors import TerminalError
 from kept.stores.clocks import ClockFormat, bound, clock_format
-from kept.stores.expiry import Expiry, Overdue, expire, overdue
+from kept.stores.due import Expiry, Overdue
+from kept.stores.expiry import expire, overdue
 from kept.stores.opening import open_store
 from kept.stores.sql import SQLStore
 from tests.contract.company import build, rows

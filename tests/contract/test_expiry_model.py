@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from kept.policy.grammar import Period
 from kept.stores import expiry as expiry_module
 from kept.stores import windows as windows_module
-from kept.stores.expiry import Expiry, WindowDone, expire, overdue
+from kept.stores.due import Expiry
+from kept.stores.expiry import WindowDone, expire, overdue
 from kept.stores.opening import open_store
 from kept.stores.schema import Reference
 from kept.stores.sql import SQLStore

@@ -1,8 +1,7 @@
 """Rows past their limit: counted exactly, and taken away in short transactions.
 
-An `Expiry` says which rows of one table are past: those whose clock, their own or that of a row they lead to, stands
-before a cut-off. `overdue` counts them in one query; `expire` deletes them, or empties columns of theirs, window by
-window, so that nobody waits for a long lock.
+`kept.stores.due` says what an `Expiry` is. `overdue` counts its rows in one query; `expire` deletes them, or empties
+columns of theirs, window by window, so that nobody waits for a long lock.
 """
 
 from __future__ import annotations
@@ -10,90 +9,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from kept.errors import TerminalError
-from kept.policy.grammar import Test
 from kept.stores import clocks
 from kept.stores.blanks import blank
 from kept.stores.clauses import Clauses
 from kept.stores.conditions import condition, value
+from kept.stores.due import Expiry, Held, Only, Overdue
 from kept.stores.schema import Reference, Table
 from kept.stores.sql import SQLStore
-from kept.stores.walk import Hold
 from kept.stores.windows import Cursor, Window, windows
 
 LOCK_SECONDS = 0.09  # aimed at, so that a slow disk still stays under 0.2
-
-
-@dataclass(frozen=True)
-class Only:
-    """Only rows that lead along `path` to a row which meets `when` (the row itself without a path).
-
-    `born` is that row's column with the birth date, for tests of age.
-    """
-
-    path: tuple[Reference, ...]
-    when: Test
-    born: str | None = None
-
-
-@dataclass(frozen=True)
-class Held:
-    """A hold, and which rows of its table it is about: those that meet all of `only`."""
-
-    hold: Hold
-    only: tuple[Only, ...] = ()
-
-
-@dataclass(frozen=True)
-class Expiry:
-    """Rows of `table` are past when their clock `clock_column` stands before `cutoff`; an empty clock hasn't started.
-
-    The clock stands in the row itself, or in the row that `path` leads to, reference by reference, each to one row.
-    With `always` every row's clock should have started. Only rows that meet all of `only` are meant (ages counted at
-    `today`, else at the cut-off). `then` deletes the rows or blanks `blank_columns` of theirs. Rows that a reference of
-    `unless_referenced_by` leads to are left alone, and rows under a hold of `unless_held`, while its clock hasn't
-    started or hasn't passed its cut-off. Before rows are deleted, references of `unlink` to them become NULL and rows
-    of `remove_first` that refer to them are deleted.
-    """
-
-    table: str
-    clock_column: str
-    cutoff: datetime
-    then: Literal["delete", "blank"] = "delete"
-    path: tuple[Reference, ...] = ()
-    blank_columns: tuple[str, ...] = ()
-    only: tuple[Only, ...] = ()
-    always: bool = False
-    today: date | None = None
-    unless_referenced_by: tuple[Reference, ...] = ()
-    unlink: tuple[Reference, ...] = ()
-    remove_first: tuple[Reference, ...] = ()
-    unless_held: tuple[Held, ...] = ()
-
-    @property
-    def clock_table(self) -> str:
-        return self.path[-1].to if self.path else self.table
-
-
-@dataclass(frozen=True)
-class Overdue:
-    """How many rows are past, the oldest clock among them, and how many rows have no clock that could pass.
-
-    `unreadable` clocks hold what is no time; `unstarted` rows lead to no row with a clock, or their clock is empty
-    though it always should have started.
-    """
-
-    rows: int
-    oldest: datetime | None
-    unreadable: int
-    unstarted: int = 0
 
 
 @dataclass(frozen=True)

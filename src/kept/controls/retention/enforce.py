@@ -19,7 +19,8 @@ from kept.controls.retention.limits import Gap, Term, past, terms
 from kept.errors import TerminalError
 from kept.state.tables import acts
 from kept.state.workflows import Workflows
-from kept.stores.expiry import Expiry, WindowDone, expire, overdue, overdue_together
+from kept.stores.due import Expiry
+from kept.stores.expiry import WindowDone, expire, overdue, overdue_together
 from kept.stores.physical import scrub
 
 Progress = Callable[[str, int], None]

@@ -13,7 +13,8 @@ from kept.datamap.dated import Dated, dated
 from kept.policy.grammar import Clock, Period
 from kept.policy.words import TYPES
 from kept.stores.blanks import emptying
-from kept.stores.expiry import Expiry, Held, Overdue, overdue
+from kept.stores.due import Expiry, Held, Overdue
+from kept.stores.expiry import overdue
 from kept.stores.schema import Reference
 from kept.stores.walk import Walk, emptied
 
