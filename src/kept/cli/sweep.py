@@ -13,6 +13,12 @@ from kept.controls.collection import enforce as collection
 from kept.controls.retention.enforce import due, sweep
 from kept.errors import TransientError
 
+DONE = {
+    "delete": "deleted, or emptied where other rows hang on them",
+    "anonymise": "made anonymous",
+    "destroy": "deleted, and made unreadable",
+}
+
 
 @click.command(name="sweep")
 @file
@@ -46,13 +52,13 @@ def run_sweep(file: Path | None, folder: Path | None, dry_run: bool, form: str) 
         )
         _not_silent(silent)
         return
-    verb = "past their limit" if dry_run else "done"
     for line in lines:
-        click.echo(f"{line.promise}: {line.place}: {line.rows} rows {verb} ({line.then})")
+        said = "past their limit" if dry_run else DONE[line.then]
+        click.echo(f"{line.promise}: {line.place}: {line.rows} {'row' if line.rows == 1 else 'rows'} {said}")
     if not any(line.rows for line in lines):
         click.echo("Nothing is past its limit in the stores that can be asked.")
     for gap in gaps:
-        click.echo(f"not looked at: {gap.place}: {gap.reason}", err=True)
+        click.echo(f"not swept: {gap.place}: {gap.reason}", err=True)
     _not_silent(silent)
 
 

@@ -21,7 +21,7 @@ from kept.state.tables import acts
 from kept.state.workflows import Workflows
 from kept.stores.due import Expiry
 from kept.stores.expiry import WindowDone, expire, overdue, overdue_together
-from kept.stores.physical import scrub
+from kept.stores.physical import CannotLook, scrub
 
 Progress = Callable[[str, int], None]
 
@@ -165,7 +165,13 @@ class Sweep:
                 tables = {
                     t.rows.table for p, t in self._found(act) if p.then == "destroy" and t.store == rest
                 }
-                scrub(self.company.stores[rest], sorted(tables))
+                left = scrub(self.company.stores[rest], sorted(tables))
+                if isinstance(left, CannotLook):
+                    raise TerminalError(
+                        f"what was destroyed is deleted, but nobody can say whether files still hold it: {left.reason}",
+                        help="grant it, and run the sweep again",
+                        where=rest,
+                    )
             case _:
                 self._close(act)
 

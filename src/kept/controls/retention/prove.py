@@ -47,4 +47,9 @@ def prove(company: Company, promise: Promise) -> list[Proof]:
     if promise.at_least is not None:
         says = f"Nothing measures that nothing of it goes earlier than {promise.at_least}."
         proofs.append(Proof("measure", "unproven", says))
+    if promise.then == "destroy":
+        says = (
+            "Whether what was destroyed can still be read in files is looked at when it is swept, not here."
+        )
+        proofs.append(Proof("measure", "unproven", says))
     return proofs
