@@ -47,7 +47,7 @@ def test_no_file_is_over_a_megabyte() -> None:
 
 def test_no_file_names_a_package_registry() -> None:
     registry = re.compile(
-        r"pypi\.org|pythonhosted|(extra-)?index-url\s*=|^--?(i|f|find-links|index-url)\b", re.MULTILINE
+        r"py[p]i\.org|pythonh[o]sted|(extra-)?index-url\s*=|^--?(i|f|find-links|index-url)\b", re.MULTILINE
     )
     assert [str(path) for path, text in texts() if registry.search(text)] == []
 
