@@ -184,3 +184,10 @@ def test_a_promised_waiting_period_is_not_skipped(tmp_path: Path) -> None:
     assert company.ask("SELECT count(*) FROM users WHERE id = 2") == [(1,)]
     board = {p["id"]: p for p in company.kept("prove", "--format", "json").json()["promises"]}
     assert any("`waits`" in proof["says"] for proof in board["rights.erase"]["proofs"])
+
+
+def test_a_kind_that_is_none_is_told_from_an_unknown_address(tmp_path: Path) -> None:
+    company = SiteLucent.made(tmp_path / "company")
+    ran = company.kept("request", "access", "banana:1")
+    assert ran.code == 2 and "no kind of person (known: user, lead, visitor)" in ran.err
+    assert "nobody is known by it" in company.kept("request", "access", "nobody@mail.example").err

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from kept.company import Company
 from kept.errors import KeptError, TerminalError
+from kept.policy.readers import NAME
 from kept.stores.clauses import written
 from kept.stores.collect import existing, find
 
@@ -67,6 +68,9 @@ def resolve(company: Company, whos: Sequence[str]) -> Found:
                 )
             else:
                 named[place] = Person(str(root.name), parts)
+        elif colon and NAME.fullmatch(kind):
+            known = ", ".join(company.root_kinds())
+            wrong[place] = f"what stands before the colon is no kind of person (known: {known})"
         else:
             identifiers[place] = who.strip()
     for kind in sorted({person.kind for person in named.values()}):
