@@ -20,18 +20,28 @@ from kept.evidence.merkle import Frontier, leaf_hash
 APPENDS = """
 import sys, threading
 from pathlib import Path
+from kept.errors import TransientError
 from kept.evidence.keys import Keys
 from kept.evidence.ledger import Ledger
 
+def patiently(act):
+    # one writer may keep another out for a while; the same call then succeeds later
+    for _ in range(10):
+        try:
+            return act()
+        except TransientError:
+            pass
+    return act()
+
 place, folder, name = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 count, threads = int(sys.argv[4]), int(sys.argv[5])
-ledger = Ledger.open(place, Keys.open(folder / "keys"))
+ledger = patiently(lambda: Ledger.open(place, Keys.open(folder / "keys")))
 said = (folder / f"{name}.said").open("wb", buffering=0)
 
 def run(thread):
     for n in range(count):
         key = f"{name}-{thread}-{n}"
-        index = ledger.append({"act": "a", "key": key}, key)
+        index = patiently(lambda: ledger.append({"act": "a", "key": key}, key))
         said.write(f"{index} {key}\\n".encode())
 
 running = [threading.Thread(target=run, args=(thread,)) for thread in range(threads)]
