@@ -44,7 +44,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for part in mark.args:
             if find(part) is None:
                 _missing[part] += 1
-                pytest.skip(f"not run: needs {part}")
+                pytest.skip(f"not run: needs {part}")  # told again in the last lines, see below
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -38,7 +38,7 @@ def texts() -> list[tuple[Path, str]]:
 @pytest.fixture(autouse=True)
 def _a_checkout() -> None:
     if not (ROOT / ".git").exists():
-        pytest.skip("not a checkout")
+        pytest.skip("not a checkout")  # an unpacked archive has no list of files that belong to it
 
 
 def test_no_file_is_over_a_megabyte() -> None:

@@ -133,6 +133,7 @@ def opened(path: Path) -> Iterator[Parts]:
             raise KeptError("there is no such file", where=str(path)) from error
         except OSError as error:
             raise KeptError(f"the file can't be read: {error.strerror}", where=str(path)) from error
+        # NotImplementedError is what zipfile raises of a zip of a kind it doesn't read: several disks, newer versions.
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
             raise Tampered("this isn't a bundle, or it is cut off: it can't be read as a zip") from error
         found = archive.infolist()
