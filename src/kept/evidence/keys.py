@@ -88,6 +88,11 @@ class Keys:
                 help=f"if the keys were replaced, put the old file {FILE} back",
             ) from error
 
+    def mac(self, purpose: str, message: bytes) -> bytes:
+        """HMAC-SHA256 under a key of the purpose's own, 32 bytes: what it is made for, it is good for only."""
+        key = HKDF(SHA256(), 32, salt=None, info=b"kept mac " + purpose.encode()).derive(self._seal)
+        return hmac.digest(key, message, "sha256")
+
     def _sealing(self, purpose: str) -> bytes:
         return HKDF(SHA256(), 32, salt=None, info=b"kept seal " + purpose.encode()).derive(self._seal)
 

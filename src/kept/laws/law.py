@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 from importlib import resources
@@ -12,6 +12,7 @@ from typing import Any, Final, get_args
 from ruamel.yaml import YAML
 
 from kept.laws.period import Period, Unit
+from kept.laws.workdays import CALENDARS, BusinessDays
 
 LAWS: Final = ("gdpr", "uk-gdpr", "ccpa", "coppa")
 
@@ -37,6 +38,44 @@ class Age:
 
 
 @dataclass(frozen=True)
+class OptOut:
+    """What answers a right in a law that knows only a choice against a use: its own clock, no proof of identity."""
+
+    article: str
+    within: BusinessDays
+    clock_article: str
+    identity_article: str
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """How soon receipt is confirmed, for the rights named; `first_day`: the day of receipt is the first that counts."""
+
+    within: Period | BusinessDays
+    rights: tuple[str, ...]
+    article: str
+    first_day: bool = False
+
+
+@dataclass(frozen=True)
+class Requests:
+    """How a law runs the clock of a request. `pauses`: the rights whose clock stands still while the person is asked
+    what they mean. `grounds`: what an extension may rest on, each with a sentence for the person. `records`: how long
+    it must be provable what was asked and answered."""
+
+    starts: str
+    starts_article: str
+    pauses: tuple[str, ...] = ()
+    pauses_article: str | None = None
+    grounds: Mapping[str, str] = field(default_factory=dict)
+    extends_article: str | None = None
+    confirm: Confirm | None = None
+    opt_outs: Mapping[str, OptOut] = field(default_factory=dict)
+    records: Period | None = None
+    records_article: str | None = None
+
+
+@dataclass(frozen=True)
 class Law:
     """One law: where it holds, the rights it gives, and, in `opt_in`, why consent there must be a clear yes."""
 
@@ -48,6 +87,7 @@ class Law:
     opt_in: str | None
     rights: Mapping[str, LegalRight]
     ages: Mapping[str, Age]
+    requests: Requests
 
 
 @dataclass(frozen=True)
@@ -84,16 +124,17 @@ def law(name: str) -> Law:
     """One of LAWS; raises KeyError for a law Kept doesn't know."""
     if name not in LAWS:
         raise KeyError(name)
-    read = _read(f"{name}.yaml")
+    given = read(f"{name}.yaml")
     return Law(
         id=name,
-        name=read["name"],
-        citation=read["citation"],
-        short=read["article"],
-        regions=tuple(read["regions"]),
-        opt_in=read["opt-in"],
-        rights={right: _right(figures) for right, figures in read["rights"].items()},
-        ages={what: Age(**figures) for what, figures in read["ages"].items()},
+        name=given["name"],
+        citation=given["citation"],
+        short=given["article"],
+        regions=tuple(given["regions"]),
+        opt_in=given["opt-in"],
+        rights={right: _right(figures) for right, figures in given["rights"].items()},
+        ages={what: Age(**figures) for what, figures in given["ages"].items()},
+        requests=_requests(given["requests"]),
     )
 
 
@@ -106,7 +147,7 @@ def clock(name: str, right: str) -> Period | None:
 @cache
 def safeguard(name: str) -> Safeguard:
     """A safeguard by its word in the policy language; raises KeyError for another word."""
-    figures = _read("transfers.yaml")["safeguards"][name]
+    figures = read("transfers.yaml")["safeguards"][name]
     return Safeguard(**{key.replace("-", "_"): value for key, value in figures.items()})
 
 
@@ -115,7 +156,7 @@ def adequate(name: str) -> Mapping[str, Adequacy]:
     """The countries, by region, that may receive data under a law as if they were inside; none for most laws."""
     return {
         region: Adequacy(**figures)
-        for region, figures in _read("transfers.yaml")["adequate"].get(name, {}).items()
+        for region, figures in read("transfers.yaml")["adequate"].get(name, {}).items()
     }
 
 
@@ -129,6 +170,45 @@ def _right(figures: Mapping[str, str]) -> LegalRight:
     )
 
 
+def _requests(figures: Mapping[str, Any]) -> Requests:
+    pauses, extends = figures.get("pauses", {}), figures.get("extends", {})
+    confirm, records = figures.get("confirm"), figures.get("records", {})
+    return Requests(
+        starts=figures["starts"]["upon"],
+        starts_article=figures["starts"]["article"],
+        pauses=tuple(pauses.get("rights", ())),
+        pauses_article=pauses.get("article"),
+        grounds=dict(extends.get("grounds", {})),
+        extends_article=extends.get("article"),
+        confirm=confirm
+        and Confirm(
+            _length(confirm["within"], confirm.get("calendar")),
+            tuple(confirm["rights"]),
+            confirm["article"],
+            confirm.get("first-day") == "counted",
+        ),
+        opt_outs={
+            right: OptOut(
+                given["article"],
+                _business_days(given["within"], given["calendar"]),
+                given["clock-article"],
+                given["identity-article"],
+            )
+            for right, given in figures.get("opt-outs", {}).items()
+        },
+        records=_period(records["keep"]) if records else None,
+        records_article=records.get("article"),
+    )
+
+
+def _length(text: str, calendar: str | None) -> Period | BusinessDays:
+    return _business_days(text, calendar) if calendar else _period(text)
+
+
+def _business_days(text: str, calendar: str) -> BusinessDays:
+    return BusinessDays(int(text.removesuffix(" business days")), CALENDARS[calendar])
+
+
 def _period(text: str) -> Period:
     amount, word = text.split()
     unit: Unit = next(unit for unit in get_args(Unit) if unit.startswith(word))
@@ -136,7 +216,8 @@ def _period(text: str) -> Period:
 
 
 @cache
-def _read(file: str) -> dict[str, Any]:
+def read(file: str) -> dict[str, Any]:
+    """A file of this folder, as it stands."""
     loaded: dict[str, Any] = YAML(typ="safe", pure=True).load(
         resources.files("kept.laws").joinpath(file).read_text("utf-8")
     )

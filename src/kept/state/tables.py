@@ -1,4 +1,7 @@
-"""The tables of Kept's own database. What is personal in them is sealed, and gone when done."""
+"""The tables of Kept's own database. What is personal in them is sealed, and gone when done.
+
+Times are text in ISO 8601, UTC, so that they compare as they are.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, String, Ta
 
 metadata = MetaData()
 
-# One act asked for: a batch of requests of one verb, or a sweep. `detail` is sealed and goes when the act is closed.
+# One act: what is carried out in one go, for a batch of requests of one verb, or a sweep. `detail` is sealed and goes
+# when the act is closed. `worker` is whoever is at it.
 acts = Table(
     "acts",
     metadata,
@@ -17,28 +21,162 @@ acts = Table(
     Column("began", String(32), nullable=False),
     Column("ended", String(32)),
     Column("attempts", Integer, nullable=False, default=0),
+    Column("retry", String(32)),  # when what failed for a while is tried again
     Column("detail", LargeBinary),
     Column("problem", String(2000)),
     Index("acts_by_kind", "kind", "ended"),
 )
 
-# One person's request: the person at `position` in the act's sealed detail; the pseudonym stays.
+# One person's request, from the day it comes in to the day it is closed. `subject` (who, and what they ask) is sealed
+# and goes when the request is closed; the pseudonym stays. `awaits` says what has to happen before it goes on.
 requests = Table(
     "requests",
     metadata,
     Column("id", String(40), primary_key=True),
-    Column("act", String(40), nullable=False),
-    Column("position", Integer, nullable=False),
+    Column("act", String(40)),
+    Column("position", Integer, nullable=False, default=0),
     Column("verb", String(20), nullable=False),
     Column("pseudonym", String(64), nullable=False),
+    Column("subject", LargeBinary),
+    Column("channel", String(20), nullable=False, default="desk"),
+    Column("law", String(20)),
+    Column("region", String(20)),
     Column("state", String(20), nullable=False),
+    Column("awaits", String(20)),
+    Column("until", String(32)),  # when what is awaited ends by itself
     Column("received", String(32), nullable=False),
-    Column("due", String(32), nullable=False),
+    Column("identified", String(32)),
+    Column("extended", String(32)),
+    Column("due", String(32)),  # empty while the clock hasn't started, or stands still
     Column("closed", String(32)),
     Column("outcome", String),
     Index("requests_by_act", "act"),
     Index("requests_by_pseudonym", "pseudonym"),
     Index("requests_by_state", "state", "due"),
+)
+
+# What happened to a request, in order: what its person reads, and what its clock is worked out from. Sealed words are
+# those that staff wrote.
+events = Table(
+    "events",
+    metadata,
+    Column("request", String(40), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at", String(32), nullable=False),
+    Column("what", String(20), nullable=False),
+    Column("who", String(200)),  # a member of staff, a party; never the person
+    Column("words", LargeBinary),
+)
+
+# Whom a request was told to (GDPR Art. 19): a party, how, and whether it has answered.
+told = Table(
+    "told",
+    metadata,
+    Column("request", String(40), primary_key=True),
+    Column("party", String(200), primary_key=True),
+    Column("how", String(20), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("at", String(32), nullable=False),
+)
+
+# What a member of staff has to do by hand for an act, where no program reaches.
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("act", String(40), nullable=False),
+    Column("place", String(200), nullable=False),
+    Column("sealed", LargeBinary),
+    Column("due", String(32), nullable=False),
+    Column("done", String(32)),
+    Column("who", String(200)),
+    Index("tasks_by_act", "act"),
+)
+
+# What people said about the use of their data (restrict, object, withdraw, human-decision), until they say otherwise.
+instructions = Table(
+    "instructions",
+    metadata,
+    Column("pseudonym", String(64), primary_key=True),
+    Column("verb", String(20), primary_key=True),
+    Column("scope", String(200), primary_key=True),  # a purpose, a choice, or * for every use
+    Column("who", LargeBinary),  # sealed; goes when the instruction ends
+    Column("since", String(32), nullable=False),
+    Column("ended", String(32)),
+    Column("request", String(40), nullable=False),
+    Index("instructions_by_scope", "scope", "ended"),
+)
+
+# What has to stay although its person's data goes: by whom, for what, until when. `who` is sealed and goes at the end.
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("pseudonym", String(64), nullable=False),
+    Column("who", LargeBinary),
+    Column("data", String(2000), nullable=False),  # names of data, separated by spaces; empty: all of it
+    Column("purpose", String(200), nullable=False),
+    Column("words", LargeBinary),
+    Column("set_by", String(200), nullable=False),
+    Column("since", String(32), nullable=False),
+    Column("until", String(32), nullable=False),
+    Column("ended", String(32)),
+    Index("holds_by_pseudonym", "pseudonym"),
+    Index("holds_by_end", "ended", "until"),
+)
+
+# Rows that wait out a period in which a person may come back, under a key of their own.
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("request", String(40), primary_key=True),
+    Column("store", String(200), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+room_keys = Table(
+    "room_keys",
+    metadata,
+    Column("request", String(40), primary_key=True),
+    Column("key", LargeBinary, nullable=False),
+)
+
+# Letters to be sent; what is sealed goes when it is sent.
+letters = Table(
+    "letters",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("request", String(40)),
+    Column("what", String(40), nullable=False),
+    Column("sealed", LargeBinary),
+    Column("state", String(20), nullable=False),
+    Column("tries", Integer, nullable=False, default=0),
+    Column("next_at", String(32)),
+    Column("sent_at", String(32)),
+    Column("problem", String(2000)),
+    Index("letters_by_state", "state", "next_at"),
+    Index("letters_by_request", "request"),
+)
+
+# Links that were sent out, and when one that works once was used.
+links = Table(
+    "links",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("request", String(40), nullable=False),
+    Column("purpose", String(20), nullable=False),
+    Column("expires", String(32), nullable=False),
+    Column("used", String(32)),
+    Index("links_by_request", "request"),
+)
+
+# Messages taken from a mailbox, so that none is taken twice.
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", String(64), primary_key=True),  # keyed hash of mailbox and Message-ID
+    Column("at", String(32), nullable=False),
+    Column("request", String(40)),
 )
 
 # What one step of an act did to a store, noted inside the store's transaction before it commits.
