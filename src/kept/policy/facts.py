@@ -54,6 +54,17 @@ class DeclaredStore(Entry):
     )
     impersonal: tuple[Name, ...] = key(Many(Text("a table without personal data")), default=())
     references: tuple[DeclaredReference, ...] = key(References(), default=())
+    identities: Mapping[Name, Name] = key(
+        MapOf(Text("OpenDSR's word for an identity"), "a map from identifiers to OpenDSR's identity types"),
+        default={},
+    )
+    signed_by: Name | None = key(
+        Text("a public key, or the $NAME of a setting that holds it"), name="signed-by"
+    )
+    answers: Name | None = key(Word(words.ANSWERS, "a way to answer"))
+    paths: Mapping[Name, Name] = key(
+        MapOf(Text("a path"), "a map from OpenDSR's endpoints to paths"), default={}
+    )
 
     @property
     def is_sql(self) -> bool:

@@ -12,6 +12,12 @@ T = TypeVar("T")
 
 ROLES: Final = ("us", "processor", "controller", "joint", "client", "authority", "rescue", "successor")
 STORE_KINDS: Final = ("sql", "files", "hubspot", "stripe", "browser", "sheet", "http", "outside")
+RECORD_KINDS: Final = ("hubspot", "stripe", "http")  # people as records behind an API, opened by a token
+ANSWERS: Final = (
+    "status",
+    "callback",
+)  # a partner's system is asked how a request stands, or calls back as well
+ENDPOINTS: Final = ("discovery", "requests", "status")  # OpenDSR 2.0
 SAFEGUARDS: Final = (
     "adequacy",
     "binding-corporate-rules",

@@ -19,6 +19,7 @@ def check(policy: Policy, problems: Problems) -> None:
         _address(store, problems)
         _place(policy, store, problems)
         _impersonal(policy, store, problems)
+        _partner(store, problems)
         for reference in store.references:
             for side in (reference.table, reference.to):
                 if store_of(side) != store.name:
@@ -53,8 +54,10 @@ def _address(store: DeclaredStore, problems: Problems) -> None:
                 store.span,
                 help="add at: $NAME, the setting that holds its address, or kind: outside if nothing can query it",
             )
-    elif re.search(r"://[^/@\s]*:[^/@\s]+@", store.address) or re.match(
-        r"(sk|rk|pat|key)[_-]", store.address
+    elif (
+        re.search(r"://[^/@\s]*:[^/@\s]+@", store.address)
+        or re.match(r"(sk|rk|pat|key)[_-]", store.address)
+        or (store.sort in words.RECORD_KINDS and re.search(r"://[^/@\s]+@", store.address))
     ):
         problems.error(
             "secret-in-file",
@@ -87,6 +90,56 @@ def _place(policy: Policy, store: DeclaredStore, problems: Problems) -> None:
             store.region.span,
             help="say it once: leave the store's region out, or add it to the party's",
         )
+
+
+def _partner(store: DeclaredStore, problems: Problems) -> None:
+    """A store of kind `http` says what it takes and whose signature counts; no other does."""
+    if store.sort != "http":
+        for word in ("identities", "signed-by", "answers", "paths"):
+            if word in store.keys:
+                problems.error(
+                    "not-http",
+                    f"`{word}` is said of `{store.name}`, which is of kind {store.sort}",
+                    store.at(word),
+                    help="it describes a partner's system in OpenDSR's shape: add kind: http, or take it out",
+                )
+        return
+    if not store.identities:
+        problems.error(
+            "no-identities",
+            f"`{store.name}` does not say which identities it takes",
+            store.span,
+            help="add identities: {email: email}: what people are known by, and OpenDSR's word for it",
+        )
+    if store.signed_by is None:
+        problems.error(
+            "no-signer",
+            f"`{store.name}` does not say whose signature its answers bear",
+            store.span,
+            help="add signed-by: $NAME, the setting that holds the partner's public key",
+        )
+    elif not re.fullmatch(r"\$[A-Z][A-Z0-9_]*|[A-Za-z0-9_-]{43}", store.signed_by):
+        problems.error(
+            "bad-signer",
+            f"`signed-by` of `{store.name}` is neither a public key nor the name of a setting",
+            store.signed_by.span,
+            help="write $NAME, or the 32 bytes of an Ed25519 key in URL-safe Base64, 43 characters",
+        )
+    for endpoint, path in store.paths.items():
+        if endpoint not in words.ENDPOINTS:
+            problems.error(
+                "bad-path",
+                f'"{endpoint}" is not an endpoint of OpenDSR',
+                endpoint.span,
+                help=did_you_mean(endpoint, words.ENDPOINTS),
+            )
+        elif not re.fullmatch(r"[A-Za-z0-9_~-]+(/[A-Za-z0-9_~-]+)*", path):
+            problems.error(
+                "bad-path",
+                f'"{path}" is not a path below the address of `{store.name}`',
+                path.span,
+                help="write it without a slash at either end, such as opendsr_requests",
+            )
 
 
 def _impersonal(policy: Policy, store: DeclaredStore, problems: Problems) -> None:
