@@ -7,11 +7,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 DEMO_ARGS ?=
-BENCH ?= $(basename $(notdir $(filter-out %/__init__.py,$(sort $(wildcard benchmarks/*.py)))))
+BENCH ?= $(basename $(notdir $(filter-out %/__init__.py %/peer_shape.py,$(sort $(wildcard benchmarks/*.py)))))
 PIP_COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help setup demo check format test bench lock clean
+.PHONY: help setup demo check format test soak bench lock clean
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -48,8 +48,11 @@ format: setup ## put every file into the house's format
 	$(BIN)/ruff format .
 
 test: setup ## all tests, with the system parts they need (ARGS="-k erase -x")
-	@scripts/system-parts.sh chromium
-	@$(BIN)/python -m pytest $(ARGS)
+	@scripts/system-parts.sh chromium mariadb
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+soak: setup ## every crash test, long: kills at each step and at random instants (ARGS="-k sqlite")
+	@$(BIN)/python -m pytest tests/soak -s $(ARGS)
 
 bench: setup ## every benchmark, its peers beside it (BENCH=ledger for one)
 	@set -e; for name in $(BENCH); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name $(ARGS); done

@@ -6,20 +6,20 @@ its database; `plant` breaks four of them.
 
 from __future__ import annotations
 
-import json
 import random
-import shutil
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
-from .database import Database, opened
-from .names import PEOPLE_AT_MOST, name_of
+from ..shared.database import Database, opened
+from ..shared.folder import exported, made, settled
+from ..shared.moments import DAY, ago, seconds, time, time_or_none
+from ..shared.names import PEOPLE_AT_MOST, name_of
 
 HERE = Path(__file__).parent
-DAY = 86_400
+PERSON = "user:1"  # whom `kept demo` names in what to try next
 STAFF = 12  # of each role, numbered from 1
 
 # Ages in days. 24 calendar months are 730 or 731 days: what is younger than RECENT is within every limit for
@@ -71,16 +71,9 @@ def build(
     if not 1 <= people <= PEOPLE_AT_MOST - 1_000_000:
         raise ValueError(f"people must be from 1 to {PEOPLE_AT_MOST - 1_000_000:,}")
     directory.mkdir(parents=True, exist_ok=True)
-    file, unfinished = directory / "app.sqlite", directory / "app.sqlite.unfinished"
-    if url is None and file.exists():
-        raise FileExistsError(f"{file} is there already")
-    unfinished.unlink(missing_ok=True)
     draw = random.Random(f"build {seed}")
-    today = _seconds(now)
-    with opened(url or unfinished) as database:
-        tables, indexes = _schema()
-        for statement in tables:
-            database.run(statement)
+    today = seconds(now)
+    with made(directory / "app.sqlite", HERE / "schema.sql", url) as database:
         users = _people(database, draw, people, today)
         database.insert(
             "usage_events", "id, user_id, page, at", _usage(draw, users, people * events_per_person, today)
@@ -94,17 +87,9 @@ def build(
             database.insert(table, f"id, user_id, {staff}, opened_at, closed_at", cases)
         plans = enumerate((("Start", 5), ("Team", 40), ("Group", 400)), 1)
         database.insert("plans", "id, title, seats", [(number, *plan) for number, plan in plans])
-        database.insert("migrations", "version, applied_at", [("0001", _time(today - OLDEST * DAY))])
-        for statement in indexes:
-            database.run(statement)
-    if url is None:
-        unfinished.replace(file)
+        database.insert("migrations", "version, applied_at", [("0001", time(today - OLDEST * DAY))])
     _contact_requests(directory / "crm.json", draw, people, today)
-    shutil.copyfile(HERE / "policy.yaml", directory / "policy.yaml")
-    settings = directory / ".env"
-    settings.touch(mode=0o600)
-    settings.chmod(0o600)
-    settings.write_text(f"APP_DATABASE_URL={url or 'sqlite:///app.sqlite'}\n", "utf-8")
+    settled(directory, "sitelucent", {"APP_DATABASE_URL": url or "sqlite:///app.sqlite"})
 
 
 def plant(
@@ -116,7 +101,7 @@ def plant(
     some users, in a column nobody declared; one account of which nobody knows who entered it.
     """
     draw = random.Random(f"plant {seed}")
-    today = _seconds(now)
+    today = seconds(now)
     with opened(url or directory / "app.sqlite") as database:
         people = database.number("SELECT count(*) FROM users")
         database.run(
@@ -152,22 +137,13 @@ def mend(clear: Callable[[str], object], source: Callable[[str, str], object]) -
     source("app.users", "administers.admin")
 
 
-def _schema() -> tuple[list[str], list[str]]:
-    """The statements of schema.sql: tables and views; indexes, which are quicker made when rows are in."""
-    lines = (HERE / "schema.sql").read_text("utf-8").splitlines()
-    text = "\n".join(line.partition("--")[0] for line in lines)
-    statements = [statement.strip() for statement in text.split(";") if statement.strip()]
-    indexes = [statement for statement in statements if statement.startswith("CREATE INDEX")]
-    return [statement for statement in statements if statement not in indexes], indexes
-
-
 def _people(database: Database, draw: random.Random, people: int, today: int) -> Users:
     """Companies and users. User N founds company N, as its administrator; user 1 has always been there."""
     companies = people // 40 + 1
     cancelled = [
-        _ago(draw, today, 10, RECENT - 20) if company % 25 == 3 else 0 for company in range(companies + 1)
+        ago(draw, today, 10, RECENT - 20) if company % 25 == 3 else 0 for company in range(companies + 1)
     ]
-    founded = [0, today - OLDEST * DAY] + [_ago(draw, today, 800, OLDEST) for _ in range(companies - 1)]
+    founded = [0, today - OLDEST * DAY] + [ago(draw, today, 800, OLDEST) for _ in range(companies - 1)]
     users = Users(array("q", [0]), array("q", [0]), array("q", [0]))
     for user in range(1, people + 1):
         company = user if user <= companies else draw.randrange(1, companies + 1)
@@ -192,25 +168,37 @@ def _people(database: Database, draw: random.Random, people: int, today: int) ->
 def _contact_requests(file: Path, draw: random.Random, people: int, today: int) -> None:
     """What the contact form sent to the CRM: a lead for every 25 users, and the enquiry a colleague follows up.
 
-    The CRM is HubSpot's, which no database here stands for: these are its contacts and deals, as it would hold them.
+    The CRM is HubSpot's, which no database here stands for: these are its contacts and deals, in its own shape, as
+    `kept.testing.hubspot` takes them.
     """
     contacts, deals = [], []
     for number in range(1, people // 25 + 2):
         first, last = name_of(PEOPLE_AT_MOST - number)
-        asked = _ago(draw, today, 1, 300)
-        closed = _time(asked + draw.randrange(1, 30) * DAY) if number % 4 else None
-        contact = {"id": number, "name": f"{first} {last}", "email": f"{first}.{last}@mail.example".lower()}
-        contacts.append(
-            {**contact, "phone": f"+32 2 555 {number % 100:02} {number % 97:02}", "createdate": _time(asked)}
+        asked = ago(draw, today, 1, 300)
+        closed = _at(asked + draw.randrange(1, 30) * DAY) if number % 4 else None
+        contact = {"firstname": first, "lastname": last, "email": f"{first}.{last}@mail.example".lower()}
+        contact |= {"phone": f"+32 2 555 {number % 100:02} {number % 97:02}", "createdate": _at(asked)}
+        contacts.append({"id": str(number), "properties": contact})
+        deal = {"dealname": "Contact request", "hubspot_owner_id": str(draw.randrange(1, STAFF + 1))}
+        tied = {"contacts": {"results": [{"id": str(number)}]}}
+        deals.append(
+            {
+                "id": str(number),
+                "properties": {**deal, "createdate": _at(asked), "closedate": closed},
+                "associations": tied,
+            }
         )
-        deal = {"id": number, "contact_id": number, "owner_id": draw.randrange(1, STAFF + 1)}
-        deals.append({**deal, "created_at": _time(asked), "closed_at": closed})
-    file.write_text(json.dumps({"contacts": contacts, "deals": deals}, indent=1) + "\n", "utf-8")
+    exported(file, {"contacts": contacts, "deals": deals})
+
+
+def _at(moment: int) -> str:
+    """A moment as HubSpot writes it."""
+    return f"{time(moment).replace(' ', 'T')}.000Z"
 
 
 def _companies(cancelled: list[int]) -> Iterator[tuple[object, ...]]:
     for company, at in enumerate(cancelled[1:], 1):
-        yield f"company{company}", _time(at) if at else None
+        yield f"company{company}", time_or_none(at)
 
 
 def _users(draw: random.Random, users: Users) -> Iterator[tuple[object, ...]]:
@@ -228,8 +216,8 @@ def _user(user: int, company: int, own: bool, came: int, left: int) -> tuple[obj
         last,
         email,
         "user" if own else "administers.admin",
-        _time(came),
-        _time(left) if left else None,
+        time(came),
+        time_or_none(left),
     )
 
 
@@ -248,7 +236,7 @@ def _usage(draw: random.Random, users: Users, events: int, today: int) -> Iterat
     for event in range(events):
         at = begin + (event + random_number()) * step
         user = _active(draw, users, number, at)
-        yield event + 1, user, PAGES[int(random_number() * pages)], _time(int(at))
+        yield event + 1, user, PAGES[int(random_number() * pages)], time(int(at))
 
 
 def _active(draw: random.Random, users: Users, number: int, at: float) -> int:
@@ -268,8 +256,8 @@ def _cases(draw: random.Random, users: Users, cases: int, today: int) -> Iterato
         opened_at = int(begin + (case + draw.random()) * step)
         closed_at = opened_at + draw.randrange(600, 14 * DAY)
         user = _active(draw, users, len(users.came) - 1, opened_at)
-        closed = _time(closed_at) if closed_at < today and case < cases - 1 else None
-        yield case + 1, user, draw.randrange(1, STAFF + 1), _time(opened_at), closed
+        closed = time(closed_at) if closed_at < today and case < cases - 1 else None
+        yield case + 1, user, draw.randrange(1, STAFF + 1), time(opened_at), closed
 
 
 def _expired(database: Database, draw: random.Random, people: int, today: int) -> tuple[int, int]:
@@ -279,13 +267,13 @@ def _expired(database: Database, draw: random.Random, people: int, today: int) -
     users, members, events = [], [], []
     for user in range(people + 1, people + people // 200 + 4):
         company = draw.randrange(1, companies + 1)
-        left = _ago(draw, today, OLD, 1_200)
+        left = ago(draw, today, OLD, 1_200)
         came = left - draw.randrange(60 * DAY, 700 * DAY)
         users.append(_user(user, company, True, came, left))
         members.append((user, f"company{company}", "member"))
         for _ in range(10):
             event += 1
-            events.append((event, user, draw.choice(PAGES), _time(draw.randrange(came, left))))
+            events.append((event, user, draw.choice(PAGES), time(draw.randrange(came, left))))
     database.insert("users", "id, first_name, last_name, email, source, created_at, deactivated_at", users)
     database.insert("memberships", "user_id, company_id, role", members)
     database.insert("usage_events", "id, user_id, page, at", events)
@@ -294,8 +282,8 @@ def _expired(database: Database, draw: random.Random, people: int, today: int) -
 
 def _stale(database: Database, draw: random.Random, rows: int, today: int) -> int:
     """Usage past its limit, by users who were there then and whose accounts stay; how many rows."""
-    came = _time(today - 1_000 * DAY)
-    within = _time(today - RECENT * DAY)
+    came = time(today - 1_000 * DAY)
+    within = time(today - RECENT * DAY)
     found = database.run(
         "SELECT id FROM users WHERE created_at <= ?"
         " AND (deactivated_at IS NULL OR deactivated_at >= ?) ORDER BY id",
@@ -304,22 +292,8 @@ def _stale(database: Database, draw: random.Random, rows: int, today: int) -> in
     )
     event = database.number("SELECT max(id) FROM usage_events")
     events = [
-        (event + row, draw.choice(found)[0], draw.choice(PAGES), _time(_ago(draw, today, OLD, 1_000)))
+        (event + row, draw.choice(found)[0], draw.choice(PAGES), time(ago(draw, today, OLD, 1_000)))
         for row in range(1, rows + 1)
     ]
     database.insert("usage_events", "id, user_id, page, at", events)
     return len(events)
-
-
-def _seconds(now: datetime | None) -> int:
-    return int((now or datetime.now(UTC)).timestamp())
-
-
-def _ago(draw: random.Random, today: int, least: int, most: int) -> int:
-    """A moment between two ages in days."""
-    return today - draw.randrange(least * DAY, most * DAY)
-
-
-def _time(seconds: int) -> str:
-    """A moment as the database keeps it: UTC, to the second."""
-    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat(" ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -14,16 +14,25 @@ from kept.datamap.graph import DataMap, build_map
 from kept.errors import KeptError, StoreError, TerminalError, TransientError
 from kept.evidence.keys import Keys
 from kept.evidence.ledger import Ledger
+from kept.evidence.links import Links
 from kept.evidence.pseudonyms import Pseudonyms
+from kept.mail.outbox import Outbox
+from kept.mail.smtp import Smtp
+from kept.policy.facts import DeclaredStore
 from kept.policy.policy import Policy
 from kept.state.database import State
 from kept.stores.opening import open_store
+from kept.stores.records.files import FileStore
+from kept.stores.records.opening import open_files, open_records
+from kept.stores.records.store import RecordStore
 from kept.stores.schema import Schema
 from kept.stores.sql import SQLStore
 from kept.stores.store import Store
 from kept.stores.walk import Walk
 
 Clock = Callable[[], datetime]
+
+BEHIND_AN_API = ("hubspot", "stripe", "http")
 
 
 def now() -> datetime:
@@ -44,6 +53,40 @@ class Company:
     keys: Keys
     pseudonyms: Pseudonyms
     clock: Clock = now
+    records: Mapping[str, RecordStore] = field(default_factory=dict)
+    files: Mapping[str, FileStore] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """The letters that wait to be sent."""
+        return Outbox(self.state, self.keys, self.clock)
+
+    @cached_property
+    def links(self) -> Links:
+        """The links that are sent to people."""
+        return Links(self.keys, self.clock)
+
+    @property
+    def workflows(self) -> Path | str:
+        """Where the record of unfinished work stands: beside Kept's state."""
+        return self.settings.get("KEPT_STATE_URL") or self.directory / "workflows.sqlite"
+
+    @property
+    def public_url(self) -> str:
+        """Where people reach the pages that Kept serves (`KEPT_PUBLIC_URL`); empty where it serves none."""
+        return self.settings.get("KEPT_PUBLIC_URL", "").rstrip("/")
+
+    @property
+    def can_write(self) -> bool:
+        """Whether letters can be sent: there is a mail server (`KEPT_SMTP_URL`)."""
+        return bool(self.settings.get("KEPT_SMTP_URL"))
+
+    def post(self) -> Smtp:
+        """The company's mail server; letters come from `KEPT_SENDER`, else from the first controller's address."""
+        contacts = (contact for party in self.policy.us() for contact in party.contacts.values())
+        sender = self.settings.get("KEPT_SENDER") or next((c["email"] for c in contacts if "email" in c), "")
+        return Smtp(self.settings["KEPT_SMTP_URL"], sender)
 
     @cached_property
     def schemas(self) -> Mapping[str, Schema]:
@@ -122,39 +165,72 @@ def settings(directory: Path) -> dict[str, str]:
     return found | dict(os.environ)
 
 
+@dataclass
+class Stores:
+    """The stores of a policy that Kept can open, by how they are reached, and why the others can't be."""
+
+    sql: dict[str, SQLStore] = field(default_factory=dict)
+    records: dict[str, RecordStore] = field(default_factory=dict)
+    files: dict[str, FileStore] = field(default_factory=dict)
+    unreachable: dict[str, str] = field(default_factory=dict)
+
+
 @contextmanager
-def stores_of(policy: Policy, directory: Path) -> Iterator[tuple[dict[str, SQLStore], dict[str, str]]]:
-    """The stores of a policy that this version of Kept can open, and why the others can't be."""
-    values = settings(directory)
-    opened: dict[str, SQLStore] = {}
-    unreachable: dict[str, str] = {}
+def stores_of(
+    policy: Policy, directory: Path, sign: Callable[[bytes], bytes] | None = None
+) -> Iterator[Stores]:
+    """Open the stores of a policy; `sign` is the company's signature, without which no API is asked anything."""
+    found, values = Stores(), settings(directory)
     with ExitStack() as stack:
         for name, declared in policy.stores.items():
-            address = str(declared.address or "")
-            if not declared.is_sql:
-                unreachable[name] = f"stores of kind `{declared.sort}` can't be reached yet"
-            elif address.startswith("$") and not values.get(address[1:]):
-                unreachable[name] = f"the setting {address[1:]} is missing"
-            else:
-                url = values[address[1:]] if address.startswith("$") else address
-                try:
-                    opened[name] = open_store(name, url, directory)
-                    stack.callback(opened[name].dispose)
-                except StoreError as wrong:
-                    unreachable[name] = wrong.message
-        yield opened, unreachable
+            try:
+                if declared.is_sql:
+                    found.sql[name] = store = _sql(declared, directory, values)
+                    stack.callback(store.dispose)
+                elif declared.sort in BEHIND_AN_API and sign is not None:
+                    found.records[name] = behind = open_records(declared, values, sign=sign)
+                    stack.callback(behind.dispose)
+                elif declared.sort == "files":
+                    found.files[name] = open_files(declared, values, directory)
+                else:
+                    found.unreachable[name] = f"stores of kind `{declared.sort}` can't be asked"
+            except StoreError as wrong:
+                found.unreachable[name] = wrong.message
+        yield found
+
+
+def _sql(declared: DeclaredStore, directory: Path, values: Mapping[str, str]) -> SQLStore:
+    address = str(declared.address or "")
+    if address.startswith("$"):
+        if not values.get(address[1:]):
+            raise TerminalError(f"the setting {address[1:]} is missing", where=str(declared.name))
+        address = values[address[1:]]
+    return open_store(str(declared.name), address, directory)
 
 
 @contextmanager
 def opened(policy: Policy, directory: Path, clock: Clock = now) -> Iterator[Company]:
     """Open a company from its folder: the stores it declares, Kept's state, ledger and keys (made on first use)."""
     with ExitStack() as stack:
-        stores, unreachable = stack.enter_context(stores_of(policy, directory))
+        values = settings(directory)
         keys = Keys.open(directory / "keys")
-        state = State(directory / "kept.sqlite")
+        stores = stack.enter_context(stores_of(policy, directory, keys.sign))
+        server = values.get("KEPT_STATE_URL")
+        state = State(server or directory / "kept.sqlite")
         stack.callback(state.close)
-        ledger = Ledger.open(directory / "ledger.sqlite", keys, clock)
+        ledger = Ledger.open(server or directory / "ledger.sqlite", keys, clock)
         stack.callback(ledger.close)
         yield Company(
-            directory, policy, stores, unreachable, state, ledger, keys, Pseudonyms(state.engine, keys), clock
+            directory,
+            policy,
+            stores.sql,
+            stores.unreachable,
+            state,
+            ledger,
+            keys,
+            Pseudonyms(state.engine, keys, clock),
+            clock,
+            stores.records,
+            stores.files,
+            {name: value for name, value in values.items() if name.startswith("KEPT_")},
         )

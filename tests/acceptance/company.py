@@ -10,12 +10,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from examples.sitelucent.generate import build, plant
+from kept.controls.rights.people import Person
+from kept.controls.rights.register import Subject
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,3 +109,8 @@ class SiteLucent:
             for p in self.folder.rglob("*")
             if p.is_file() and text.encode() in p.read_bytes()
         ]
+
+
+def subjects(people: Iterable[Person]) -> list[Subject]:
+    """Requests at the desk, with nothing said but who."""
+    return [Subject(person) for person in people]

@@ -16,9 +16,11 @@ from sqlalchemy import create_engine, text
 from kept.company import Company, opened
 from kept.controls.acts import kinds
 from kept.controls.registry import load
-from kept.controls.rights import desk
 from kept.controls.rights import prove as proving
+from kept.controls.rights.desk import Desk
+from kept.controls.rights.outcome import Result
 from kept.state import workflows
+from tests.acceptance.company import subjects
 
 CUSTOMERS = (
     "CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, email TEXT, closed TIMESTAMP)",
@@ -110,10 +112,10 @@ def change(company: Company, statement: str) -> None:
         connection.execute(text(statement))
 
 
-def carried_out(company: Company, running: workflows.Workflows, verb: str, *whos: str) -> desk.Result:
-    found = desk.find(company, verb, whos)
+def carried_out(company: Company, running: workflows.Workflows, verb: str, *whos: str) -> Result:
+    found = Desk.at_work(company, running).find(verb, whos)
     assert not found.wrong, found.wrong
-    return desk.carry_out(company, running, verb, found.people, "tester")
+    return Desk.at_work(company, running).carry_out(verb, subjects(found.people), "tester", confirmed=True)
 
 
 def told(company: Company, request: str) -> dict[str, Any]:
@@ -132,7 +134,7 @@ def test_an_erasure_that_left_something_is_not_done_on_its_second_try(make: Make
             result = carried_out(company, running, "erase", "customer:1")
             assert not result.done and "files still hold" in str(result.problem)
         change(company, "DELETE FROM outbox")
-        assert [result.done for result in desk.resume(company, running)] == [True]
+        assert Desk.at_work(company, running).work().done
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_a_person_with_any_sort_of_key_is_answered_and_erased(make: Make, shape:
     with at_work(folder) as (company, running):
         answer = carried_out(company, running, "access", "ada@mail.example")
         assert answer.done, answer.problem
-        assert told(company, answer.requests[0])["account"]["shop.customers"][0]["name"] == "Ada Aster"
+        assert told(company, answer.ids[0])["account"]["shop.customers"][0]["name"] == "Ada Aster"
         assert carried_out(company, running, "erase", f"customer:{key}".replace("'", "")).done
         assert ask(company, "SELECT * FROM customers") == []
 
@@ -182,9 +184,13 @@ def test_a_key_that_names_two_rows_names_nobody(make: Make) -> None:
         "INSERT INTO customers VALUES (7, 'Ada', 'ada@mail.example', NULL), ('7', 'Bo', 'bo@mail.example', NULL)",
     )
     with at_work(folder) as (company, running):
-        assert desk.find(company, "erase", ["customer:7"]).people == ()
-        people = desk.find(company, "erase", ["ada@mail.example"]).people
-        assert not desk.carry_out(company, running, "erase", people, "tester").done
+        assert Desk.at_work(company, running).find("erase", ["customer:7"]).people == ()
+        people = Desk.at_work(company, running).find("erase", ["ada@mail.example"]).people
+        assert (
+            not Desk.at_work(company, running)
+            .carry_out("erase", subjects(people), "tester", confirmed=True)
+            .done
+        )
         assert len(ask(company, "SELECT * FROM customers")) == 2
 
 
@@ -198,9 +204,11 @@ def test_however_a_key_is_written_it_is_one_person(make: Make, shape: str, store
         f"INSERT INTO customers VALUES ({stored}, 'Ada Aster', 'ada@mail.example', NULL)",
     )
     with at_work(folder) as (company, running):
-        [person] = desk.find(company, "access", [asked]).people
+        [person] = Desk.at_work(company, running).find("access", [asked]).people
         assert str(person) == f"customer:{stored}".replace("'", "")
-        assert desk.find(company, "access", [asked, str(person), "ada@mail.example"]).people == (person,)
+        assert Desk.at_work(company, running).find(
+            "access", [asked, str(person), "ada@mail.example"]
+        ).people == (person,)
         assert carried_out(company, running, "access", str(person)).done
         assert list(company.answers.glob("*.zip"))
         assert carried_out(company, running, "erase", asked).done
@@ -216,11 +224,11 @@ def test_keys_of_several_parts_with_commas_in_them_are_told_apart(make: Make) ->
     )
     with at_work(folder) as (company, running):
         answers = carried_out(company, running, "access", "ada@mail.example", "bo@mail.example")
-        names = [told(company, r)["account"]["shop.customers"][0]["name"] for r in answers.requests]
+        names = [told(company, r)["account"]["shop.customers"][0]["name"] for r in answers.ids]
         assert names == ["Ada Aster", "Bo Birch"]
         assert carried_out(company, running, "erase", "customer:x%2Cy,z").done
         assert ask(company, "SELECT name FROM customers") == [("Bo Birch",)]
-        assert desk.find(company, "erase", ["customer:x,y,z"]).people == ()
+        assert Desk.at_work(company, running).find("erase", ["customer:x,y,z"]).people == ()
 
 
 MESSAGES = (
@@ -244,7 +252,7 @@ def test_an_answer_given_to_somebody_else_goes_when_it_holds_the_erased_person(m
         rest=(MESSAGE_KEPT,),
     )
     with at_work(folder) as (company, running):
-        bo, cy = carried_out(company, running, "access", "customer:2", "customer:3").requests
+        bo, cy = carried_out(company, running, "access", "customer:2", "customer:3").ids
         change(company, "UPDATE messages SET sender = NULL")
         erased = carried_out(company, running, "erase", "customer:1")
         assert erased.done, erased.problem
@@ -260,8 +268,8 @@ def test_several_people_behind_an_identifier_are_counted_where_keys_may_be_addre
         " ('bo@mail.example', 'Bo', '+3211', NULL)",
         customer="{in: shop.customers, key: email, known-by: {phone: phone}, ended: closed}",
     )
-    with at_work(folder) as (company, _):
-        [(_, why)] = desk.find(company, "access", ["+3211"]).wrong
+    with at_work(folder) as (company, running):
+        [(_, why)] = Desk.at_work(company, running).find("access", ["+3211"]).wrong
         assert "2 of kind `customer`" in why and "mail.example" not in why
 
 
@@ -272,12 +280,13 @@ def test_a_map_with_an_error_is_no_proof_that_everything_is_reached(make: Make) 
         data=(ACCOUNT, "visit: {of: customer, in: {shop.visits: {ip: ip-address, at: recorded}}}"),
         rest=("visit: {keeps: visit, until: 1 year after recorded, then: delete}",),
     )
-    with at_work(folder) as (company, _):
+    with at_work(folder) as (company, running):
         reach = proving.prove(company, company.policy.section("rights")["erase"])[1]
         assert reach.verdict == "unproven" and "visits" in reach.says
         for verb in ("access", "erase"):
-            people = desk.find(company, verb, ["customer:1"]).people
-            assert any("visits" in reason for reason in desk.plan(company, verb, people).unreached)
+            desk = Desk.at_work(company, running)
+            planned = desk.plan(verb, subjects(desk.find(verb, ["customer:1"]).people))
+            assert any("visits" in reason for reason in planned.unreached)
 
 
 def test_rows_that_a_declared_view_still_shows_remain(make: Make) -> None:
@@ -294,7 +303,7 @@ def test_rows_that_a_declared_view_still_shows_remain(make: Make) -> None:
         result = carried_out(company, running, "erase", "customer:1")
         assert not result.done and "visits.customer" in str(result.problem)
         change(company, "DELETE FROM raw WHERE customer = 1")
-        assert [result.done for result in desk.resume(company, running)] == [True]
+        assert Desk.at_work(company, running).work().done
 
 
 def test_what_only_the_facts_say_of_a_person_is_told_and_goes_from_a_row_that_stays(make: Make) -> None:
@@ -312,7 +321,7 @@ def test_what_only_the_facts_say_of_a_person_is_told_and_goes_from_a_row_that_st
     )
     with at_work(folder) as (company, running):
         answer = carried_out(company, running, "access", "adaaster")
-        [row] = told(company, answer.requests[0])["customer"]["shop.customers"]
+        [row] = told(company, answer.ids[0])["customer"]["shop.customers"]
         assert (row["nick"], row["birth"], row["country"]) == ("adaaster", "1980-02-03", "BE")
         result = carried_out(company, running, "erase", "customer:1")
         assert result.done, result.problem
@@ -374,11 +383,13 @@ def test_an_address_in_other_capitals_is_the_same_address(
         url=url,
     )
     with at_work(folder) as (company, running):
-        [person] = desk.find(company, "erase", ["aDA@mail.example"]).people
-        result = desk.carry_out(company, running, "erase", [person], "tester")
+        [person] = Desk.at_work(company, running).find("erase", ["aDA@mail.example"]).people
+        result = Desk.at_work(company, running).carry_out(
+            "erase", subjects([person]), "tester", confirmed=True
+        )
         assert not result.done and "mailings.email" in str(result.problem)
         change(company, "DELETE FROM mailings")
-        assert [result.done for result in desk.resume(company, running)] == [True]
+        assert Desk.at_work(company, running).work().done
 
 
 def test_a_person_without_any_value_to_search_is_still_looked_for_by_key(make: Make) -> None:

@@ -28,12 +28,12 @@ def test_a_store_that_is_away_proves_nothing_and_loses_nothing(company: SiteLuce
     elsewhere = away.rename(company.folder.parent / "away.sqlite")
     verdicts = _verdicts(company)
     assert "kept" not in verdicts.values() and "broken" not in verdicts.values()
-    erasing = company.kept("request", "erase", "user:2")
+    erasing = company.kept("request", "erase", "user:2", "--by", "tester")
     assert erasing.code in (1, 2, 3)
     assert "app" in erasing.err and "Traceback" not in erasing.err
     assert not away.exists(), "a missing database must never be made anew"
     elsewhere.rename(away)
-    assert company.kept("request", "erase", "user:2").code == 0
+    assert company.kept("request", "erase", "user:2", "--by", "tester").code == 0
     assert _verdicts(company)["retention.usage"] == "broken"
 
 
@@ -53,16 +53,16 @@ def test_a_locked_database_stops_a_sweep_with_words_and_the_next_run_finishes(co
 def test_a_locked_database_leaves_an_erasure_open_and_resume_finishes_it(company: SiteLucent) -> None:
     holder = sqlite3.connect(company.folder / "app.sqlite", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    erasing = company.kept("request", "erase", "user:2")
+    erasing = company.kept("request", "erase", "user:2", "--by", "tester")
     assert erasing.code == 1 and "locked" in erasing.err and "stays open" in erasing.err
     assert company.ask("SELECT count(*) FROM users WHERE id = 2") == [(1,)]
     holder.close()
-    assert company.kept("request", "resume").code == 0
+    assert company.kept("work").code == 0
     assert company.ask("SELECT count(*) FROM users WHERE id = 2") == [(0,)]
     assert len(company.ledger("erase")) == 1
 
 
-@pytest.mark.parametrize("command", [("sweep",), ("request", "erase", "user:2")])
+@pytest.mark.parametrize("command", [("sweep",), ("request", "erase", "user:2", "--by", "tester")])
 def test_a_full_disk_stops_with_words_at_any_point_and_the_next_run_finishes(
     company: SiteLucent, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
@@ -74,7 +74,7 @@ def test_a_full_disk_stops_with_words_at_any_point_and_the_next_run_finishes(
         assert "Traceback" not in ran.err and "internal error" not in ran.err
         if ran.code:
             assert ran.err.strip()
-        full.kept("request", "resume")
+        full.kept("work")
         assert full.kept(*command).code == 0 or command[0] == "request"
         if command[0] == "sweep":
             assert _verdicts(full)["retention.usage"] == "kept"
@@ -108,11 +108,11 @@ def test_a_left_over_copy_of_the_address_fails_the_erasure(company: SiteLucent) 
     """Fault 6 of the peer: an address under another label stayed."""
     company.do("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT)")
     company.do("INSERT INTO notes SELECT 1, 'call ' || email FROM users WHERE id = 2")
-    erasing = company.kept("request", "erase", "user:2")
+    erasing = company.kept("request", "erase", "user:2", "--by", "tester")
     assert erasing.code == 1 and "files still hold" in erasing.err
     assert company.ledger("erase") == []
     company.do("DELETE FROM notes")
-    assert company.kept("request", "resume").code == 0
+    assert company.kept("work").code == 0
     assert len(company.ledger("erase")) == 1
 
 
@@ -144,7 +144,7 @@ def test_no_secret_and_no_value_stands_in_what_is_printed(company: SiteLucent) -
         ("check",),
         ("map",),
         ("sweep",),
-        ("request", "erase", "user:2"),
+        ("request", "erase", "user:2", "--by", "tester"),
         ("--help",),
     ):
         ran = company.kept(*arguments)
@@ -173,7 +173,7 @@ def test_a_policy_that_contradicts_itself_is_measured_and_changes_nothing(compan
     file.write_text(
         file.read_text().replace("ended: deactivated_at}", "ended: deactivated_at, when: id > 3}", 1)
     )
-    for command in (("sweep",), ("request", "erase", "user:2")):
+    for command in (("sweep",), ("request", "erase", "user:2", "--by", "tester")):
         ran = company.kept(*command)
         assert ran.code == 2 and "test-without-is" in ran.err
     assert company.ask("SELECT count(*) FROM users WHERE id = 2") == [(1,)]
@@ -184,7 +184,7 @@ def test_a_safeguard_that_died_stops_nobody_from_using_a_right(company: SiteLuce
     file = company.folder / "policy.yaml"
     file.write_text(file.read_text().replace("data-privacy-framework", "privacy-shield"))
     assert company.kept("check").code == 1
-    assert company.kept("request", "erase", "user:2").code == 0
+    assert company.kept("request", "erase", "user:2", "--by", "tester").code == 0
 
 
 def test_a_sweep_that_could_not_ask_a_store_says_so(company: SiteLucent) -> None:

@@ -1,11 +1,12 @@
 """Random schemas, rows and declarations: access and erasure against a model that shares no code with Kept.
 
-Every row and every column must agree, on SQLite and on PostgreSQL; where the plan refuses, nothing has changed.
+Every row and every column must agree, on SQLite, PostgreSQL and MariaDB; where the plan refuses, nothing has changed.
 """
 
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,6 +98,17 @@ def postgresql(postgresql_url: str) -> Iterator[SQLStore]:
     store.dispose()
 
 
+@pytest.fixture(scope="module")
+def mariadb(mariadb_url: str) -> Iterator[SQLStore]:
+    name, server = f"graphs_{uuid.uuid4().hex[:12]}", open_store("server", mariadb_url)
+    with server.alone() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    server.dispose()
+    store = open_store("app", mariadb_url.replace("/mysql?", f"/{name}?"))
+    yield store
+    store.dispose()
+
+
 SETTINGS = settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate] if "KEPT_NO_SHRINK" in os.environ else list(Phase),
     deadline=None,
@@ -116,3 +128,22 @@ def test_access_and_erasure_agree_with_the_model_on_sqlite(sqlite: SQLStore, wor
 @given(world=worlds())
 def test_access_and_erasure_agree_with_the_model_on_postgresql(postgresql: SQLStore, world: World) -> None:
     agrees(postgresql, world)
+
+
+@settings(SETTINGS, max_examples=max(10, EXAMPLES // 6))
+@given(world=worlds())
+def test_batches_in_temporary_tables_agree_with_the_model_on_postgresql(
+    postgresql: SQLStore, world: World
+) -> None:
+    """So many people are in no random world: the bounds are put so low that one is many."""
+    with pytest.MonkeyPatch.context() as bounds:
+        bounds.setattr("kept.stores.erase.FEW", 0)
+        bounds.setattr("kept.stores.collect.MANY", 0)
+        agrees(postgresql, world)
+
+
+@pytest.mark.needs("mariadb")
+@settings(SETTINGS, max_examples=max(10, EXAMPLES // 6))
+@given(world=worlds())
+def test_access_and_erasure_agree_with_the_model_on_mariadb(mariadb: SQLStore, world: World) -> None:
+    agrees(mariadb, world)

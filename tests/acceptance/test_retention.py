@@ -15,9 +15,10 @@ from kept.company import Company, opened
 from kept.controls.acts import kinds
 from kept.controls.registry import load
 from kept.controls.retention.enforce import due, sweep
-from kept.controls.rights import desk
+from kept.controls.rights.desk import Desk
 from kept.evidence import board
 from kept.state import workflows
+from tests.acceptance.company import subjects
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -164,8 +165,10 @@ def test_a_row_that_something_hangs_on_is_emptied_and_goes_with_the_last(shop: P
 
 def test_what_is_held_outlives_an_erasure_and_a_shorter_limit(shop: Path) -> None:
     with at_work(shop) as (company, running):
-        found = desk.find(company, "erase", ["ada@mail.example"])
-        result = desk.carry_out(company, running, "erase", found.people, "tester")
+        found = Desk.at_work(company, running).find("erase", ["ada@mail.example"])
+        result = Desk.at_work(company, running).carry_out(
+            "erase", subjects(found.people), "tester", confirmed=True
+        )
         assert result.done, result.problem
         # the order of 2018 was past the tax limit, the one of 2019 is not; the customer's row stays empty below it
         assert ask(company, "SELECT id, address FROM orders WHERE customer = 1") == [(2, "Aster street")]

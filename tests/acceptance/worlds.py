@@ -129,7 +129,7 @@ def build(store: SQLStore, world: World) -> None:
         if store.dialect == "sqlite":
             columns += [_foreign(ref) for ref in world.refs[t]]
         statements.append(f"CREATE TABLE {t} ({', '.join(columns)})")
-    if store.dialect == "postgresql":
+    if store.dialect != "sqlite":
         statements += [
             f"ALTER TABLE {ref.table} ADD {_foreign(ref)}" for t in world.refs for ref in world.refs[t]
         ]
@@ -141,6 +141,17 @@ def build(store: SQLStore, world: World) -> None:
         with closing(sqlite3.connect(store.path)) as raw:
             tables = raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
             raw.executescript(";".join([*(f"DROP TABLE {name}" for (name,) in tables), *statements]))
+    elif store.dialect == "mariadb":
+        with store.write() as connection:
+            there = list(connection.exec_driver_sql("SHOW TABLES").scalars())
+            dropped = [f"DROP TABLE {', '.join(there)}"] if there else []
+            for statement in (
+                "SET foreign_key_checks = 0",
+                *dropped,
+                *statements,
+                "SET foreign_key_checks = 1",
+            ):
+                connection.exec_driver_sql(statement)
     else:
         with store.write() as connection:
             connection.exec_driver_sql(

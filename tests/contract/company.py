@@ -19,5 +19,7 @@ def build(store: SQLStore, *statements: str) -> None:
 
 def rows(store: SQLStore, query: str) -> list[tuple[Any, ...]]:
     """What a query finds."""
+    if store.dialect == "mariadb":
+        query = query.replace(" AS TEXT)", " AS CHAR)")
     with store.read() as connection:
         return [tuple(row) for row in connection.execute(sa.text(query.replace(":", r"\:")))]

@@ -21,16 +21,16 @@ OLD, NEW = "2024-11-21 23:59:59", "2024-11-22 00:00:00"
 SHAPE = (
     "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, email VARCHAR(80) NOT NULL UNIQUE, city TEXT NOT NULL,"
     " visits INTEGER NOT NULL DEFAULT 0, role TEXT, ended TIMESTAMP)",
-    "CREATE TABLE usage (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users (id), at TIMESTAMP)",
-    "CREATE INDEX usage_user ON usage (user_id)",
-    "CREATE INDEX usage_at ON usage (at)",
+    "CREATE TABLE uses_of (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users (id), at TIMESTAMP)",
+    "CREATE INDEX uses_user ON uses_of (user_id)",
+    "CREATE INDEX uses_at ON uses_of (at)",
     "CREATE TABLE errors (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users (id))",
     "CREATE TABLE members (user_id INTEGER NOT NULL REFERENCES users (id), team TEXT NOT NULL,"
     " PRIMARY KEY (user_id, team))",
     f"INSERT INTO users VALUES (1, 'Ada', 'ada@x.org', 'Ulm', 1, 'staff', '{OLD}'),"
     f" (2, 'Bo', 'bo@x.org', 'Bonn', 1, NULL, '{NEW}'), (3, 'Cy', 'cy@x.org', 'Köln', 1, 'member', NULL),"
     " (4, 'Di', 'di@x.org', 'Trier', 1, 'member', '2020-01-01 00:00:00')",
-    f"INSERT INTO usage VALUES (1, 1, '{OLD}'), (2, 1, '{NEW}'), (3, 2, '2023-01-01 00:00:00'), (4, 3, NULL),"
+    f"INSERT INTO uses_of VALUES (1, 1, '{OLD}'), (2, 1, '{NEW}'), (3, 2, '2023-01-01 00:00:00'), (4, 3, NULL),"
     f" (5, 4, '{NEW}')",
     "INSERT INTO errors VALUES (1, 1), (2, NULL), (3, 3)",
     "INSERT INTO members VALUES (4, 'a'), (3, 'b')",
@@ -38,7 +38,7 @@ SHAPE = (
 )  # fmt: skip
 
 ERRORS = Reference("errors", ("user_id",), "users", ("id",))
-USAGE = Reference("usage", ("user_id",), "users", ("id",))
+USAGE = Reference("uses_of", ("user_id",), "users", ("id",))
 MEMBERS = Reference("members", ("user_id",), "users", ("id",))
 
 
@@ -48,29 +48,29 @@ def carry_out(store: SQLStore, expiry: Expiry) -> int:
 
 def test_rows_are_past_only_before_the_cutoff(store: SQLStore) -> None:
     build(store, *SHAPE)
-    expiry = Expiry("usage", "at", CUTOFF)
+    expiry = Expiry("uses_of", "at", CUTOFF)
     assert overdue(store, expiry) == Overdue(2, datetime(2023, 1, 1, tzinfo=UTC), 0)
     assert carry_out(store, expiry) == 2
-    assert rows(store, "SELECT id FROM usage ORDER BY id") == [(2,), (4,), (5,)]
+    assert rows(store, "SELECT id FROM uses_of ORDER BY id") == [(2,), (4,), (5,)]
     assert overdue(store, expiry) == Overdue(0, None, 0)
 
 
 def test_the_clock_may_stand_in_a_row_that_the_path_leads_to(store: SQLStore) -> None:
     build(store, *SHAPE)
-    expiry = Expiry("usage", "ended", CUTOFF, path=(USAGE,))
+    expiry = Expiry("uses_of", "ended", CUTOFF, path=(USAGE,))
     assert overdue(store, expiry) == Overdue(3, datetime(2020, 1, 1, tzinfo=UTC), 0)
     assert carry_out(store, expiry) == 3
-    assert rows(store, "SELECT id FROM usage ORDER BY id") == [(3,), (4,)]
+    assert rows(store, "SELECT id FROM uses_of ORDER BY id") == [(3,), (4,)]
     assert overdue(store, expiry) == Overdue(0, None, 0)
 
 
 def test_a_test_on_the_row_with_the_clock_narrows_who_is_past(store: SQLStore) -> None:
     build(store, *SHAPE)
     expiry = Expiry(
-        "usage", "ended", CUTOFF, path=(USAGE,), only=(Only((USAGE,), read_test("role = member")),)
+        "uses_of", "ended", CUTOFF, path=(USAGE,), only=(Only((USAGE,), read_test("role = member")),)
     )
     assert carry_out(store, expiry) == 1
-    assert rows(store, "SELECT id FROM usage ORDER BY id") == [(1,), (2,), (3,), (4,)]
+    assert rows(store, "SELECT id FROM uses_of ORDER BY id") == [(1,), (2,), (3,), (4,)]
 
 
 def test_blanking_empties_what_is_filled_and_counts_each_row_once(store: SQLStore) -> None:
@@ -111,7 +111,7 @@ def test_rows_that_others_hang_on_are_left(store: SQLStore) -> None:
     build(store, *SHAPE)
     expiry = Expiry("users", "ended", CUTOFF, unless_referenced_by=(ERRORS, MEMBERS, USAGE))
     assert overdue(store, expiry).rows == 0
-    carry_out(store, Expiry("usage", "ended", CUTOFF, path=(USAGE,)))
+    carry_out(store, Expiry("uses_of", "ended", CUTOFF, path=(USAGE,)))
     expiry = Expiry(
         "users", "ended", CUTOFF, unless_referenced_by=(USAGE,), unlink=(ERRORS,), remove_first=(MEMBERS,)
     )
@@ -131,9 +131,9 @@ def test_a_reference_that_cannot_be_cut_is_refused_before_anything_changes(store
 
 def test_a_path_to_more_than_one_row_is_refused(store: SQLStore) -> None:
     build(store, *SHAPE)
-    by_city = Reference("usage", ("user_id",), "users", ("visits",), declared="file")
+    by_city = Reference("uses_of", ("user_id",), "users", ("visits",), declared="file")
     with pytest.raises(TerminalError, match="no one clock decides"):
-        overdue(store, Expiry("usage", "ended", CUTOFF, path=(by_city,)))
+        overdue(store, Expiry("uses_of", "ended", CUTOFF, path=(by_city,)))
 
 
 @pytest.mark.parametrize("column", ["name", "role"])
@@ -144,7 +144,7 @@ def test_a_clock_that_is_not_a_date_is_refused(store: SQLStore, column: str) -> 
 
 
 def test_tables_without_addresses_are_taken_by_their_keys(store: SQLStore) -> None:
-    end = "WITHOUT ROWID" if store.dialect == "sqlite" else "PARTITION BY HASH (shop)"
+    end = {"sqlite": "WITHOUT ROWID", "postgresql": "PARTITION BY HASH (shop)", "mariadb": ""}[store.dialect]
     build(
         store,
         f"CREATE TABLE visits (shop TEXT, number INTEGER, at TIMESTAMP, PRIMARY KEY (shop, number)) {end}",
@@ -172,7 +172,7 @@ def test_what_before_commit_refuses_is_not_done_and_a_later_run_goes_on(store: S
     def fail(done: WindowDone) -> None:
         raise RuntimeError("the note could not be written")
 
-    expiry = Expiry("usage", "at", CUTOFF)
+    expiry = Expiry("uses_of", "at", CUTOFF)
     with pytest.raises(RuntimeError):
         list(expire(store, expiry, before_commit=fail))
     assert overdue(store, expiry).rows == 2
@@ -185,7 +185,7 @@ def test_counting_is_one_query(store: SQLStore) -> None:
     sa.event.listen(
         store.engine, "before_cursor_execute", lambda c, cur, statement, *rest: asked.append(statement)
     )
-    overdue(store, Expiry("usage", "ended", CUTOFF, path=(USAGE,), unless_referenced_by=()))
+    overdue(store, Expiry("uses_of", "ended", CUTOFF, path=(USAGE,), unless_referenced_by=()))
     assert sum("count(" in statement for statement in asked) == 1
 
 

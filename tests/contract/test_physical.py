@@ -59,6 +59,8 @@ def test_nothing_of_a_deleted_row_is_left_after_scrubbing(store: SQLStore, many:
 def test_long_values_kept_outside_the_table_are_found_and_scrubbed(store: SQLStore) -> None:
     people(store)
     note = "".join(f"{i * 7919 % 100003:06}" for i in range(20_000))
+    if store.dialect == "mariadb":
+        build(store, "ALTER TABLE people MODIFY note LONGTEXT")
     build(store, f"UPDATE people SET note = '{note}' WHERE id = 3")
     if store.dialect == "postgresql":
         build(
@@ -100,6 +102,66 @@ def test_a_role_that_may_not_look_says_so(fresh_postgresql: str) -> None:
         size = connection.execute(sa.text("SELECT pg_relation_size('people')")).scalar()
     assert size == 0  # what can be done was done
     store.dispose()
+
+
+@pytest.fixture
+def mariadb(fresh_mariadb: str) -> Iterator[SQLStore]:
+    store = open_store("app", fresh_mariadb)
+    build(
+        store,
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, email VARCHAR(190), note LONGTEXT, INDEX (email))",
+    )
+    build(store, *(f"INSERT INTO people VALUES ({i}, 'somebody{i}@example.org', 'x')" for i in range(30)))
+    yield store
+    with store.alone() as connection:
+        connection.exec_driver_sql("SET GLOBAL innodb_immediate_scrub_data_uncompressed = ON")
+    store.dispose()
+
+
+@pytest.mark.needs("mariadb")
+@pytest.mark.parametrize("zeroing", ["ON", "OFF"])
+def test_a_deleted_row_leaves_mariadbs_files_whether_or_not_it_zeroes_them(
+    mariadb: SQLStore, zeroing: str
+) -> None:
+    with mariadb.alone() as connection:
+        connection.exec_driver_sql(f"SET GLOBAL innodb_immediate_scrub_data_uncompressed = {zeroing}")
+    build(mariadb, f"UPDATE people SET note = '{NOTE}', email = '{EMAIL}' WHERE id = 7")
+    assert {"file people.ibd", "file ib_logfile0"} <= places(search(mariadb, [EMAIL]))
+    build(mariadb, "DELETE FROM people WHERE id = 7")
+    assert "file ib_logfile0" in places(search(mariadb, [EMAIL]))
+    assert scrub(mariadb, ["people"], [EMAIL]) == []
+    assert search(mariadb, [EMAIL, NOTE[:20]]) == []
+
+
+@pytest.mark.needs("mariadb")
+def test_what_another_table_of_mariadb_holds_is_found_and_stays(mariadb: SQLStore) -> None:
+    build(
+        mariadb,
+        "CREATE TABLE leads (id INTEGER PRIMARY KEY, email VARCHAR(80) CHARACTER SET latin1)",
+        "INSERT INTO leads VALUES (1, 'zoë.needle@example.org')",
+    )
+    assert places(scrub(mariadb, ["people"], ["zoë.needle@example.org"])) >= {"file leads.ibd"}
+
+
+@pytest.mark.needs("mariadb")
+def test_a_mariadb_whose_files_cannot_be_read_or_shown_says_so(mariadb: SQLStore, fresh_mariadb: str) -> None:
+    with mariadb.alone() as connection:
+        connection.exec_driver_sql("CREATE OR REPLACE USER kept_plain@localhost")
+        connection.exec_driver_sql(
+            "GRANT SELECT, DELETE, CREATE TEMPORARY TABLES ON *.* TO kept_plain@localhost"
+        )
+    plain = open_store("app", fresh_mariadb.replace("root@", "kept_plain@"))
+    found = search(plain, [EMAIL])
+    assert isinstance(found, CannotLook) and "RELOAD" in found.reason
+    assert isinstance(scrub(plain, ["people"], [EMAIL]), CannotLook)
+    elsewhere = open_store("app", f"{fresh_mariadb}&kept_files=/nowhere")
+    found = search(elsewhere, [EMAIL])
+    assert isinstance(found, CannotLook) and "kept_files" in found.reason
+    build(mariadb, "CREATE TABLE packed (id INTEGER PRIMARY KEY) ROW_FORMAT=COMPRESSED")
+    found = search(mariadb, [EMAIL])
+    assert isinstance(found, CannotLook) and "compressed" in found.reason
+    for opened in (plain, elsewhere):
+        opened.dispose()
 
 
 @pytest.fixture
@@ -245,3 +307,20 @@ def test_values_across_the_edge_of_a_piece_are_counted_once(
         assert search_files([path, tmp_path / "missing"], ["needle", "needle.and.thread"]) == [
             Trace("file dump", 3)
         ]
+
+
+def test_the_length_of_a_neighbour_is_not_taken_for_a_character(fresh_postgresql: str) -> None:
+    """Samples of a column: `Name 127`, then a length that reads `0`, then the next; nobody is called `Name 1270`."""
+    store = open_store("app", fresh_postgresql)
+    build(store, "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT)")
+    names = ", ".join(f"({i}, 'Name {i}')" for i in range(100, 1000))
+    build(store, f"INSERT INTO people VALUES {names}", "ANALYZE people")
+    with store.read() as connection:
+        sampled = connection.exec_driver_sql(
+            "SELECT CAST(CAST(histogram_bounds AS text) AS text[]) FROM pg_stats WHERE tablename = 'people'"
+            " AND attname = 'name'"
+        ).scalar_one()
+    false = [f"{name}0" for name in sampled[:-1]]
+    assert scrub(store, ["people"], false) == []
+    assert search(store, [f"{sampled[1]}"]) != []
+    store.dispose()

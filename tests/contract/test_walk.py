@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from kept.datamap.graph import DataMap, build_map
-from kept.errors import TerminalError
+from kept.errors import TerminalError, TransientError
 from kept.stores.collect import collect, existing, find
 from kept.stores.erase import Count, Counts, erase
 from kept.stores.sql import SQLStore
@@ -282,18 +282,19 @@ def test_identifiers_find_their_people(shop: SQLStore) -> None:
     assert found == {"Anna@X.org": [(1,)], "ben@x.org": [(2,)]}
 
 
-def test_an_erasure_sends_as_many_statements_for_a_thousand_people_as_for_one(shop: SQLStore) -> None:
+def test_an_erasure_sends_as_many_statements_for_a_thousand_people_as_for_forty(shop: SQLStore) -> None:
     with shop.write() as connection:
         for i in range(10, 1100):
             connection.exec_driver_sql(f"INSERT INTO users VALUES ({i}, 'p{i}@x.org', 'P{i}', 2, 2, NULL)")
             connection.exec_driver_sql(f"INSERT INTO messages VALUES ({i}, {i - 9 if i > 20 else 2}, 'm')")
-    one = _statements(shop, lambda: erased(shop, [1]))
-    assert _statements(shop, lambda: erased(shop, range(10, 1010))) == one
-    assert len(rows(shop, "users")) == 1093 - 1001
+    some = _statements(shop, lambda: erased(shop, [1, *range(1011, 1051)]))
+    assert _statements(shop, lambda: erased(shop, range(10, 1010))) == some
+    assert len(rows(shop, "users")) == 1093 - 1041
 
 
 def test_a_collection_sends_as_many_statements_for_a_thousand_people_as_for_one(shop: SQLStore) -> None:
     walk = the_walk(shop)
+    list(collect(shop, walk, [1]))  # the first one asks for the sizes of the tables
     one = _statements(shop, lambda: list(collect(shop, walk, [1])))
     assert _statements(shop, lambda: list(collect(shop, walk, range(1000)))) == one
 
@@ -310,3 +311,91 @@ def _statements(store: SQLStore, act: Callable[[], object]) -> int:
     finally:
         sa.event.remove(store.engine, "before_cursor_execute", note)
     return len(sent)
+
+
+def test_one_person_is_erased_in_one_statement_where_a_statement_can_change_several_tables(
+    shop: SQLStore,
+) -> None:
+    sent = _statements(shop, lambda: erased(shop, [1]))
+    assert sent == 2 if shop.dialect == "postgresql" else sent > 2, (
+        "what the transaction starts with, and the erasure"
+    )
+
+
+def test_a_thousand_accesses_are_as_many_statements_as_there_are_tables(shop: SQLStore) -> None:
+    walk = the_walk(shop)
+    tables = len([t for t in walk.own_tables() if any(walk.stops[i].columns for i in walk.of_table(t))])
+    sent = _statements(
+        shop, lambda: [existing(shop, walk, range(1000)), list(collect(shop, walk, range(1000)))]
+    )
+    if shop.dialect == "postgresql":
+        assert sent <= tables + 4
+
+
+def all_of(store: SQLStore, people: Iterable[object]) -> list[str]:
+    portions = collect(store, the_walk(store), people)
+    return sorted(repr((p.table, person, row)) for p in portions for person, row in p.rows)
+
+
+@pytest.mark.parametrize("fetched_at_most", [0, 3])
+def test_what_may_be_large_comes_through_a_cursor_and_is_the_same(
+    shop: SQLStore, monkeypatch: pytest.MonkeyPatch, fetched_at_most: int
+) -> None:
+    with shop.write() as connection:
+        for i in range(10, 30):
+            connection.exec_driver_sql(f"INSERT INTO visits VALUES ({i}, 'anna@x.org', '/{i}')")
+    expected = all_of(shop, [1, 2, 3])
+    assert len([row for row in expected if "visits" in row]) == 22
+    monkeypatch.setattr("kept.stores.collect._fitting", lambda size, rows: fetched_at_most)
+    monkeypatch.setattr("kept.stores.collect._MEASURE_SECONDS", -1.0)
+    assert all_of(shop, [1, 2, 3]) == expected
+
+
+def test_few_people_with_many_rows_are_erased_as_many_people_are(
+    shop: SQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = _statements(shop, lambda: erased(shop, [2]))
+    monkeypatch.setattr("kept.stores.reach.ROWS", 5)
+    sent = _statements(shop, lambda: erased(shop, [1]))
+    assert sent > one if shop.dialect == "postgresql" else sent == one
+    assert [row[0] for row in rows(shop, "users")] == [3]
+    assert not erased(shop, [1]).changed
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_a_trigger_that_changes_the_same_rows_is_no_obstacle(shop: SQLStore) -> None:
+    with shop.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$BEGIN UPDATE users SET name = name || '!' WHERE id = OLD.user_id; RETURN OLD; END$$"
+        )
+        connection.exec_driver_sql(
+            "CREATE TRIGGER noted BEFORE DELETE ON orders FOR EACH ROW EXECUTE FUNCTION noted()"
+        )
+    counts = erased(shop, [1])
+    assert counts.tables["orders"].deleted == 2 and counts.tables["users"].deleted == 1
+    assert [row[0] for row in rows(shop, "users")] == [2, 3]
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_a_column_that_gets_another_type_meanwhile_is_transient(shop: SQLStore) -> None:
+    walk = the_walk(shop)
+    before = len(list(collect(shop, walk, [1])))
+    with shop.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE sales ALTER COLUMN amount TYPE bigint")
+    with pytest.raises(TransientError, match="another type"):
+        list(collect(shop, walk, [1]))
+    assert len(list(collect(shop, walk, [1]))) == before
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_what_was_prepared_for_few_people_is_used_again(shop: SQLStore) -> None:
+    walk = the_walk(shop)
+    list(collect(shop, walk, [1]))
+    list(collect(shop, walk, [2]))
+    with shop.read(few=True) as connection, shop.prepared(connection):
+        [first] = connection.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements").one()
+    list(collect(shop, walk, [3]))
+    with shop.read(few=True) as connection, shop.prepared(connection):
+        [second] = connection.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements").one()
+    assert first == second > 5

@@ -115,6 +115,17 @@ def test_held_rows_are_no_remains(shop: SQLStore) -> None:
     assert after(shop, [1, 3], holds=(hold,)) == []
 
 
+def test_people_with_many_held_rows_are_looked_for_as_many_people_are(
+    shop: SQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kept.stores.reach.ROWS", 0)
+    hold = Hold("orders", ("item", "deliver_to"), "at", datetime(2020, 1, 1, tzinfo=UTC))
+    planted = "UPDATE orders SET deliver_to = '+49301111111' WHERE id = 2"
+    assert after(shop, [1, 3], holds=(hold,)) == []
+    assert after(shop, [2], planted, holds=(hold,)) == []
+    assert after(shop, [3], "UPDATE letters SET reply_to = 'cleo@x.org'") == []
+
+
 def test_a_fingerprint_shows_no_value_and_tells_which_values_still_live(shop: SQLStore) -> None:
     walk = the_erasure(shop).walk
     taken = fingerprint(shop, walk, [1])

@@ -22,9 +22,11 @@ PROGRAMS = {
         "/Applications/Chromium.app/Contents/MacOS/Chromium",
         "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     ),
+    "mariadb": ("mariadbd", "/usr/sbin/mariadbd"),
 }
 ADVICE = {
     "chromium": "Debian: apt-get install chromium; macOS: brew install --cask chromium",
+    "mariadb": "Debian: apt-get install mariadb-server-core mariadb-client-core; macOS: brew install mariadb",
 }
 _missing: Counter[str] = Counter()
 

@@ -81,6 +81,6 @@ def at_work(
         raise PolicyError(source, wrong if wrong.found else problems)
     with (
         company.opened(policy, folder) as found,
-        workflows.opened(folder / "workflows.sqlite", kinds(found)) as running,
+        workflows.opened(found.workflows, kinds(found)) as running,
     ):
         yield found, running

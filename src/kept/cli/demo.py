@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -20,16 +21,21 @@ import click
 import kept
 from kept.cli.board import show
 from kept.cli.company import at_work, formats
-from kept.company import Company
+from kept.company import BEHIND_AN_API, Company
 from kept.controls.collection import enforce as collection
+from kept.controls.registry import load
 from kept.controls.retention.enforce import sweep
 from kept.errors import KeptError
 from kept.evidence.board import Board, prove
 from kept.state.workflows import Workflows
+from kept.testing.hubspot import TOKEN, HubSpot
 
 
 class Example(Protocol):
-    """What an example company's `generate` module offers."""
+    """What the module that generates an example company offers."""
+
+    PERSON: str
+    """Somebody in it, as a WHO."""
 
     def build(self, directory: Path, people: int, seed: int) -> None:
         """Make the company's folder, with nothing broken."""
@@ -42,10 +48,10 @@ class Example(Protocol):
 
 
 def examples() -> dict[str, Path]:
-    """The example companies that can be built, by name."""
+    """The example companies that can be built, by name, each with its folder."""
     inside = Path(kept.__file__).parent
     for parent in (inside, inside.parent.parent):
-        found = {path.parent.name: path.parent for path in sorted(parent.glob("examples/*/generate.py"))}
+        found = {path.parent.name: path.parent for path in sorted(parent.glob("examples/*/schema.sql"))}
         if found:
             return found
     return {}
@@ -59,7 +65,10 @@ def _load(name: str) -> Example:
     package = ModuleType("kept.examples")
     package.__path__ = [str(found[name].parent)]
     sys.modules.setdefault(package.__name__, package)
-    module: Example = importlib.import_module(f"kept.examples.{name}.generate")
+    # A hyphen can't stand in a module's name: what is not in the company's own folder is among the generators.
+    own = (found[name] / "generate.py").exists()
+    place = f"{name}.generate" if own else f"generators.{name.replace('-', '_')}"
+    module: Example = importlib.import_module(f"kept.examples.{place}")
     return module
 
 
@@ -107,6 +116,22 @@ def demo(
         planted = example.plant(place, seed)
     for promise, what in planted.items():
         say(f"  planted against {promise}: {what}")
+    with _standing_in(place, say) as there:
+        _shown(example, place, say, took, form, no_enforce, serve, port, there)
+
+
+def _shown(
+    example: Example,
+    place: Path,
+    say: Callable[[str], None],
+    took: dict[str, float],
+    form: str,
+    no_enforce: bool,
+    serve: bool,
+    port: int,
+    there: Sequence[str],
+) -> None:
+    """The board before and after, and what to try next on the company and on people `there` in a stand-in."""
     with at_work(place) as (company, workflows):
         with _timed(took, "prove"):
             before = prove(company)
@@ -125,11 +150,66 @@ def demo(
             show(after)
             _changed(before, after)
     say("\nTry more on it:")
-    for command in ("prove", "map", "sweep --dry-run", "request access user:1", "request erase user:1"):
+    who = example.PERSON
+    for command in ("prove", "map", "sweep --dry-run", f"request access {who}", f"request erase {who}"):
         say(f"  {sys.argv[0]} {command} --dir {place}")
+    for other in there if serve else ():
+        say(f"  {sys.argv[0]} request access {other} --dir {place}")
     if serve:
         _serve(before, after, port, say)
     raise SystemExit(1 if after.counts["broken"] else 0)
+
+
+@contextmanager
+def _standing_in(place: Path, say: Callable[[str], None]) -> Iterator[list[str]]:
+    """A HubSpot of this machine for each store that is one, while the demo runs; answers who stands in it.
+
+    Whatever the environment says: invented people are never looked for in anybody's real account. Of a store that
+    nothing stands in for it is said that it isn't connected.
+    """
+    policy, there = load(place / "policy.yaml"), list[str]()
+    with ExitStack() as stack:
+        for name, declared in policy.stores.items():
+            setting, held = str(declared.address or "").removeprefix("$"), place / "crm.json"
+            if declared.sort == "hubspot" and held.exists():
+                hubspot = stack.enter_context(HubSpot())
+                hubspot.load(json.loads(held.read_text("utf-8")))
+                stack.enter_context(_set(place, setting, hubspot.address.replace("://", f"://{TOKEN}@")))
+                say(
+                    f"  {name}: a HubSpot of this machine stands in, with {held.name}, while this command runs"
+                )
+                first = min(hubspot.objects["contacts"], key=int, default=None)
+                there += [
+                    f"{kind.name}:{first}"
+                    for kind in policy.people.values()
+                    if first is not None and str(kind.table) == f"{name}.contacts"
+                ]
+            elif declared.sort in BEHIND_AN_API and str(declared.address).startswith("$"):
+                stack.enter_context(_set(place, setting, ""))
+                say(
+                    f"  {name}: not connected, for nothing stands in for {declared.sort}; who is there gets no answer"
+                )
+        yield there
+
+
+@contextmanager
+def _set(place: Path, setting: str, value: str) -> Iterator[None]:
+    """A setting for this process and, where it has a value, for the company's other commands meanwhile."""
+    file, before = place / ".env", os.environ.get(setting)
+    line = f"{setting}={value}\n"
+    os.environ[setting] = value
+    if value:
+        with file.open("a", encoding="utf-8") as settings:
+            settings.write(line)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[setting]
+        else:
+            os.environ[setting] = before
+        if value:
+            file.write_text(file.read_text("utf-8").replace(line, ""), "utf-8")
 
 
 def _changed(before: Board, after: Board) -> None:

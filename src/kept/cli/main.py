@@ -9,7 +9,7 @@ import traceback
 import click
 
 from kept import __version__
-from kept.cli import board, demo, evidence, policy, requests, sweep
+from kept.cli import board, demo, ending, evidence, hold, policy, register, serve, sweep
 from kept.errors import KeptError, TransientError
 
 EXIT_CODES = """
@@ -30,7 +30,10 @@ for command in (
     *policy.COMMANDS,
     *board.COMMANDS,
     *sweep.COMMANDS,
-    *requests.COMMANDS,
+    *register.COMMANDS,
+    *serve.COMMANDS,
+    *ending.COMMANDS,
+    *hold.COMMANDS,
     *evidence.COMMANDS,
     *demo.COMMANDS,
 ):

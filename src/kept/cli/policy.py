@@ -33,8 +33,8 @@ def check(file: Path | None, folder: Path | None, offline: bool, form: str) -> N
     folder, path = place(folder, file)
     policy, source, problems = registry.examine(path, today=datetime.now(UTC).date())
     if policy is not None and not problems.errors and not offline:
-        with company.stores_of(policy, folder) as (stores, unreachable):
-            check_live(policy, stores, unreachable, problems)
+        with company.stores_of(policy, folder) as stores:
+            check_live(policy, stores.sql, stores.unreachable, problems)
     if form == "json":
         click.echo(json.dumps([_as_json(problem, source) for problem in problems.in_order()], indent=1))
     else:
@@ -50,19 +50,19 @@ def show_map(file: Path | None, folder: Path | None, form: str) -> None:
     """Show where each person's data live, and where file and database differ. Exits with 1 on drift."""
     folder, path = place(folder, file)
     policy = registry.load(path)
-    with company.stores_of(policy, folder) as (stores, unreachable):
+    with company.stores_of(policy, folder) as stores:
         schemas = {}
-        for name, store in stores.items():
+        for name, store in stores.sql.items():
             try:
                 schemas[name] = store.schema()
             except StoreError as wrong:
-                unreachable[name] = wrong.message
+                stores.unreachable[name] = wrong.message
         found = build_map(policy, schemas)
-        differences = drift(policy, schemas, stores)
+        differences = drift(policy, schemas, stores.sql)
     if form == "json":
-        click.echo(json.dumps(map_as_json(found, differences, unreachable), indent=1))
+        click.echo(json.dumps(map_as_json(found, differences, stores.unreachable), indent=1))
     else:
-        click.echo(map_as_text(found, differences, unreachable))
+        click.echo(map_as_text(found, differences, stores.unreachable))
     raise SystemExit(1 if differences else 0)
 
 

@@ -5,17 +5,28 @@ from __future__ import annotations
 from functools import partial
 
 from kept.company import Company
+from kept.controls.purposes.enforce import KIND, End
 from kept.controls.registry import sentence
 from kept.controls.retention.enforce import Sweep
 from kept.controls.rights.access import Access
+from kept.controls.rights.batches import Batches
+from kept.controls.rights.correct import Correct
 from kept.controls.rights.erase import Erase
+from kept.controls.rights.export import Export
+from kept.controls.rights.instruct import VERBS, Instruct
 from kept.state.workflows import Act
 
 
 def kinds(company: Company) -> dict[str, Act]:
     """Every kind of act, for one company."""
+    batches = Batches(company)
+    told = partial(sentence, company.policy)
     return {
-        "access": Access(company, partial(sentence, company.policy)),
-        "erase": Erase(company),
+        "access": Access(company, batches, told),
+        "export": Export(company, batches, told),
+        "correct": Correct(company, batches),
+        "erase": Erase(company, batches),
+        **{verb: Instruct(company, batches, verb=verb) for verb in VERBS},
         "sweep": Sweep(company),
+        KIND: End(company),
     }

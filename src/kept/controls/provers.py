@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from kept.company import Company
 from kept.controls.collection import prove as collection
+from kept.controls.purposes import prove as purposes
 from kept.controls.retention import prove as retention
 from kept.controls.rights import prove as rights
 from kept.evidence.proof import Proof
@@ -13,6 +14,7 @@ from kept.policy.entry import Promise
 
 PROVERS: dict[str, Callable[[Company, Promise], list[Proof]]] = {
     "collection": collection.prove,
+    "purposes": purposes.prove,
     "retention": retention.prove,
     "rights": rights.prove,
 }

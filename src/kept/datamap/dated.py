@@ -1,7 +1,8 @@
 """Whose rows of some data a limit is about, and where the clock of its event stands for them.
 
 A clock decides only where it is one clock: rows that several people own, or that lead to it in several ways, have
-none. Tests of kinds (`seller: {is: member, when: …}`) and of links narrow the rows.
+none. A link's clock that a row doesn't lead to is that of its people's last such link. Tests of kinds
+(`seller: {is: member, when: …}`) and of links narrow the rows.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from kept.policy.grammar import Owner
 from kept.policy.policy import Policy
 from kept.stores.due import Only
 from kept.stores.schema import Reference
-from kept.stores.walk import Stop, Walk, identifies
+from kept.stores.walk import Last, Stop, Walk, identifies
 
 Path = tuple[Reference, ...]
 
 
 @dataclass(frozen=True)
 class Dated:
-    """Rows of `table` with some data in `columns`: those that meet `only`, by `clock` of the row at `path`'s end.
+    """Rows of `table` with some data in `columns`: those that meet `only`, by `clock` of the row at `path`'s end, or of
+    their people's `last` link.
 
     Where that can't be told, `why_not` says why: for `whose`, not even which rows are meant.
     """
@@ -34,6 +36,7 @@ class Dated:
     only: tuple[Only, ...] = ()
     why_not: str | None = None
     whose: bool = True
+    last: Last | None = None
 
 
 def dated(policy: Policy, walk: Walk, data: Data, event: str) -> tuple[Dated, ...]:
@@ -62,6 +65,12 @@ def _of_table(policy: Policy, walk: Walk, data: Data, table: str, event: str) ->
                 found.append(replace(rows, why_not=why, whose=False))
             elif _concerns(policy, owner, event):
                 found.append(_clocked(policy, walk, stop, data, event, replace(rows, only=only)))
+    last = _last(policy, walk, carrying, event) if all(rows.clock is None for rows in found) else None
+    if last is not None:
+        clock = str(policy.moment(*event.rpartition(".")[::2]))
+        found = [
+            replace(rows, clock=clock, last=last, why_not=None) if rows.whose else rows for rows in found
+        ]
     ways = {(rows.clock, rows.path) for rows in found if rows.clock is not None}
     if len(ways) > 1:
         why = f"a row may lead to more than one `{event}`, and one alone doesn't decide"
@@ -80,7 +89,7 @@ def _widest(found: list[Dated]) -> list[Dated]:
         for one in distinct
         if not any(
             other.why_not is None
-            and (one.clock, one.path, one.table) == (other.clock, other.path, other.table)
+            and (one.clock, one.path, one.last) == (other.clock, other.path, other.last)
             and set(other.only) < set(one.only)
             and set(one.columns) <= set(other.columns)
             for other in distinct
@@ -176,6 +185,27 @@ def _clocked(policy: Policy, walk: Walk, stop: Stop, data: Data, event: str, row
     if not all(identifies(walk.tables[step.to], step.to_columns) for step in paths[0]):
         return replace(rows, why_not=f"a row may lead to several rows with the clock `{event}`")
     return replace(rows, clock=str(column), path=paths[0], only=tuple(dict.fromkeys((*rows.only, *tests))))
+
+
+def _last(policy: Policy, walk: Walk, stops: list[Stop], event: str) -> Last | None:
+    """The links of the people that rows of these stops are of; None where the rows don't lead to all their people."""
+    link = policy.links.get(event.rpartition(".")[0])
+    if link is None or policy.moment(*event.rpartition(".")[::2]) is None:
+        return None
+    table, home = plain(link.table), walk.root.table
+    if link.table != f"{walk.store}.{table}" or table not in walk.tables:
+        return None
+    columns = {
+        str(at.column)
+        for at in link.between.values()
+        if (root := policy.root(str(at.kind))) is not None and root.name == walk.kind
+    }
+    ends = tuple(r for r in walk.tables[table].references if r.to == home and columns & set(r.columns))
+    paths = [paths_to(walk, stop, home) for stop in stops]
+    whole = all(paths) and all(not any(hop.forward for hop in stop.hops) for stop in stops)
+    if not ends or not whole or any(paths_to(walk, stop, table) for stop in stops):
+        return None
+    return Last(table, tuple(dict.fromkeys(path for each in paths for path in each)), ends, link.when)
 
 
 def _recorded(policy: Policy, walk: Walk, table: str, data: Data) -> list[str]:

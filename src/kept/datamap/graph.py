@@ -57,8 +57,8 @@ class DataMap:
         found = {}
         for rows in dated(self.policy, walk, self.policy.data[data], event):
             limit = cutoff if rows.clock is not None else None
-            found[rows.table, rows.clock, rows.path] = Hold(
-                rows.table, rows.columns, rows.clock, limit, rows.path
+            found[rows.table, rows.clock, rows.path, rows.last] = Hold(
+                rows.table, rows.columns, rows.clock, limit, rows.path, rows.last
             )
         return tuple(found.values())
 

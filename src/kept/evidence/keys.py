@@ -29,7 +29,7 @@ _NONCE = 12  # bytes; the size NIST SP 800-38D §8.2 gives AES-GCM
 class Keys:
     """The three secret keys, read from one file, so that there is never half a set."""
 
-    __slots__ = ("_index", "_seal", "_sign", "public")
+    __slots__ = ("_derived", "_index", "_seal", "_sign", "public")
 
     public: bytes
     """The public half of the signing key: 32 bytes, for whoever checks a ledger."""
@@ -39,6 +39,7 @@ class Keys:
         self._sign = Ed25519PrivateKey.from_private_bytes(sign)
         self._index = index
         self._seal = seal
+        self._derived: dict[str, bytes] = {}
         self.public = self._sign.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
     def __repr__(self) -> str:
@@ -94,7 +95,12 @@ class Keys:
         return hmac.digest(key, message, "sha256")
 
     def _sealing(self, purpose: str) -> bytes:
-        return HKDF(SHA256(), 32, salt=None, info=b"kept seal " + purpose.encode()).derive(self._seal)
+        found = self._derived.get(purpose)
+        if found is None:
+            found = HKDF(SHA256(), 32, salt=None, info=b"kept seal " + purpose.encode()).derive(self._seal)
+            if " " not in purpose:  # one for each letter would never be asked for again
+                self._derived[purpose] = found
+        return found
 
 
 def _read(path: Path) -> dict[str, bytes]:

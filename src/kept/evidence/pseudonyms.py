@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import (
     Column,
@@ -50,6 +51,18 @@ _MANY = 10_000
 _WHERE = "pseudonyms"
 
 
+@dataclass(frozen=True)
+class Gone:
+    """A person was erased `at`. Unless `surely` only their key says so, which may be somebody else's by now: a value
+    they are known by would say it too, and doesn't. A `frame` was known by something and is known by nothing now: what
+    a hold left of them.
+    """
+
+    at: datetime
+    surely: bool
+    frame: bool
+
+
 class Pseudonyms:
     """The pseudonyms of people in one database; every method takes any number of people in a few
     statements."""
@@ -59,23 +72,22 @@ class Pseudonyms:
         self._keys = keys
         self._clock = clock
 
-    def of(self, whos: Sequence[str]) -> dict[str, str]:
-        """A pseudonym (64 hex digits) for each person, made on first use."""
-        indexes = self._indexes(whos)
-        with said(_WHERE):
-            with self._engine.connect() as connection:
-                found = _secrets(connection, indexes.values())
-            missing = sorted(set(indexes.values()) - found.keys())
-            if missing:
-                with self._engine.begin() as connection:
-                    for part in _parts(missing):
-                        _insert(
-                            connection,
-                            persons,
-                            [{"index": i, "secret": secrets.token_bytes(32)} for i in part],
-                        )
-                    found |= _secrets(connection, missing)
-        return {who: _pseudonym(found[index]) for who, index in indexes.items()}
+    def of(self, whos: Sequence[str], known: Mapping[str, str] | None = None) -> dict[str, str]:
+        """A pseudonym (64 hex digits) for each person, made on first use; `known` are those `find` gave just now."""
+        named = dict(self.find(whos) if known is None else known)
+        indexes = self._indexes([who for who in whos if who not in named])
+        if indexes:
+            missing = sorted(set(indexes.values()))
+            with said(_WHERE), self._engine.begin() as connection:
+                for part in _parts(missing):
+                    _insert(
+                        connection,
+                        persons,
+                        [{"index": i, "secret": secrets.token_bytes(32)} for i in part],
+                    )
+                found = _secrets(connection, missing)  # another process may have been first
+            named |= {who: _pseudonym(found[index]) for who, index in indexes.items()}
+        return {who: named[who] for who in whos}
 
     def find(self, whos: Sequence[str]) -> dict[str, str]:
         """The pseudonyms of those who have one; makes none."""
@@ -84,10 +96,19 @@ class Pseudonyms:
             found = _secrets(connection, indexes.values())
         return {who: _pseudonym(found[index]) for who, index in indexes.items() if index in found}
 
-    def forget(self, whos: Sequence[str]) -> None:
-        """Destroy the secrets of these people, and note that they were erased, for a backup restored
-        later."""
-        indexes = sorted(set(self._indexes(whos).values()))
+    def forget(self, whos: Mapping[str, Iterable[str]]) -> None:
+        """Destroy the secrets of these people, and note that they were erased, for a backup restored later.
+
+        With each person come the values they were known by (an e-mail address): what stands behind a key may be
+        somebody else later, and only both together are the person again (`erased`).
+        """
+        indexes = sorted(set(self._indexes(list(whos)).values()))
+        known = {who: list(values) for who, values in whos.items()}
+        noted = sorted(
+            {*indexes}
+            | {self._known(who, value) for who, values in known.items() for value in values}
+            | {self._known(who, "") for who, values in known.items() if values}
+        )
         at = self._clock()
         with said(_WHERE):
             with self._engine.begin() as connection:
@@ -95,18 +116,40 @@ class Pseudonyms:
                     connection.exec_driver_sql("PRAGMA secure_delete = ON")
                 for part in _parts(indexes):
                     connection.execute(delete(persons).where(persons.c["index"].in_(part)))
+                for part in _parts(noted):
                     _insert(connection, erased, [{"index": index, "at": at} for index in part])
             self._scrub()
 
-    def erased(self, whos: Sequence[str]) -> set[str]:
-        """Which of these people were erased before: whoever of them a restored backup brings back must go
-        again."""
-        indexes = self._indexes(whos)
-        gone: set[str] = set()
+    def erased(self, whos: Mapping[str, Iterable[str]]) -> dict[str, Gone]:
+        """Which of these people were erased before: whoever of them a restored backup brings back must go again."""
+        indexes = self._indexes(list(whos))
+        gone = self._noted(indexes.values())
+        again = {who: gone[index] for who, index in indexes.items() if index in gone}
+        known = {who: {self._known(who, value) for value in whos[who]} for who in again}
+        nameless = {who: self._known(who, "") for who in again if not known[who]}
+        met = self._noted({index for found in known.values() for index in found} | set(nameless.values()))
+        return {
+            who: Gone(at, not known[who] or bool(known[who] & met.keys()), nameless.get(who) in met)
+            for who, at in again.items()
+        }
+
+    def any_erased(self) -> bool:
+        """Whether anybody was erased so far."""
         with said(_WHERE), self._engine.connect() as connection:
-            for part in _parts(sorted(set(indexes.values()))):
-                gone.update(connection.scalars(select(erased.c["index"]).where(erased.c["index"].in_(part))))
-        return {who for who, index in indexes.items() if index in gone}
+            return connection.execute(select(erased.c["index"]).limit(1)).first() is not None
+
+    def _noted(self, indexes: Iterable[str]) -> dict[str, datetime]:
+        """Which of these stand among what was noted of erased people, and since when."""
+        gone: dict[str, datetime] = {}
+        with said(_WHERE), self._engine.connect() as connection:
+            for part in _parts(sorted(set(indexes))):
+                rows = connection.execute(select(erased).where(erased.c["index"].in_(part)))
+                gone.update((index, at if at.tzinfo else at.replace(tzinfo=UTC)) for index, at in rows)
+        return gone
+
+    def _known(self, who: str, value: str) -> str:
+        """Where it is noted that a person was known by a value, whatever its capitals."""
+        return self._keys.index(f"{who}\n{value.casefold()}")
 
     def _indexes(self, whos: Sequence[str]) -> dict[str, str]:
         return {who: self._keys.index(who) for who in whos}

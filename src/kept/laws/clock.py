@@ -80,16 +80,11 @@ def confirm_by(law: str, right: str, times: Times, zone: tzinfo) -> datetime | N
     return _midnight_after(confirm.within.after(received - timedelta(days=confirm.first_day)), zone)
 
 
-def warnings(law: str, right: str, times: Times, zone: tzinfo) -> tuple[datetime, ...]:
-    """When to warn that the answer is due, in order: with half of the time left, with a quarter, and a day before.
+def warnings(start: datetime, end: datetime) -> tuple[datetime, ...]:
+    """When to warn that an answer is due at `end`, in order: with half of the time left, a quarter, and a day before.
 
-    The time is that of the running period: once extended, it is counted from the extension. Empty where nothing is due.
+    `start` is when the running period began: once extended, the extension.
     """
-    end, start = due(law, right, times, zone), starts(law, times)
-    if end is None or start is None:
-        return ()
-    if times.extended is not None and _is_extended(law, right, times, zone):
-        start = max(start, times.extended)
     moments = {end - (end - start) * left for left in LEFT} | {end - timedelta(days=1)}
     return tuple(sorted(at.astimezone(UTC) for at in moments if at > start))
 

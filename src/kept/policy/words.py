@@ -8,6 +8,9 @@ from typing import Final, TypeVar
 
 import pycountry
 
+from kept.laws.region import EEA as EEA
+from kept.laws.region import covers as covers  # a word of the language, and what it stands for
+
 T = TypeVar("T")
 
 ROLES: Final = ("us", "processor", "controller", "joint", "client", "authority", "rescue", "successor")
@@ -121,9 +124,6 @@ REGION_WORDS: Final = {
     "uk": "the UK",
     "elsewhere": "everywhere else",
 }
-EEA: Final = frozenset(
-    "at be bg hr cy cz dk ee fi fr de gr hu ie is it lv li lt lu mt nl no pl pt ro sk si es se".split()  # noqa: SIM905
-)
 
 
 @cache
@@ -132,14 +132,6 @@ def regions() -> frozenset[str]:
     countries = {country.alpha_2.lower() for country in pycountry.countries}
     parts = {part.code.lower() for part in pycountry.subdivisions}
     return frozenset(countries | parts | set(REGION_WORDS))
-
-
-def covers(area: str, region: str) -> bool:
-    """Whether a region lies in an area: `eea` covers `fr`, `us` covers `us-ca`, each covers itself."""
-    country = region.partition("-")[0]
-    if area in ("eea", "uk"):
-        return region == area or (country in EEA if area == "eea" else country == "gb")
-    return area in (region, country)
 
 
 def applicable(by_region: Mapping[str, T], region: str) -> T:

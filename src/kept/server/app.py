@@ -6,21 +6,9 @@ from collections.abc import Callable
 
 from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, JSONResponse
-from jinja2 import Environment, PackageLoader
 
 from kept.evidence.board import Board
-
-PAGES = Environment(
-    loader=PackageLoader("kept.server"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-)
-
-# Nothing on the page comes from elsewhere or runs: no script, no frame, no form.
-SECURITY = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+from kept.server.pages import PAGES, SECURITY
 
 
 def render(boards: dict[str, Board]) -> str:

@@ -48,6 +48,7 @@ requests = Table(
     Column("identified", String(32)),
     Column("extended", String(32)),
     Column("due", String(32)),  # empty while the clock hasn't started, or stands still
+    Column("warned", String(32)),  # when staff was last told that it is due soon
     Column("closed", String(32)),
     Column("outcome", String),
     Index("requests_by_act", "act"),

@@ -9,8 +9,9 @@ from __future__ import annotations
 import fcntl
 import logging
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -24,10 +25,13 @@ WAIT_SECONDS = 30.0  # for another process to end its work
 
 
 class Act(Protocol):
-    """A kind of long work: which steps it has, and one step of it. Both are called again after a crash."""
+    """A kind of long work: which steps it has, and one step of it. Both are called again after a crash.
 
-    def steps(self, act: str) -> Sequence[str]:
-        """The names of the steps, in order; the same whenever asked about the same act."""
+    An act may go on in legs with months between them, each a workflow of its own.
+    """
+
+    def steps(self, act: str, leg: int) -> Sequence[str]:
+        """The steps of a leg, in order; the same whenever asked, and none once a later leg has begun."""
 
     def step(self, act: str, name: str) -> None:
         """Do one step; harmless when it was done before."""
@@ -39,31 +43,38 @@ class Workflows:
     def __init__(self, kinds: Mapping[str, Act]) -> None:
         self.kinds = kinds
 
-    def run(self, kind: str, act: str, attempt: int = 1) -> None:
-        """Carry out an act to its end; an attempt that was begun before is joined, not begun again."""
+    def run(self, kind: str, act: str, attempt: int = 1, leg: int = 0) -> None:
+        """Carry out a leg of an act; an attempt that was begun before is joined, not begun again."""
         with _errors(), SetWorkflowID(f"{kind}:{act}:{attempt}"):
-            _act(kind, act)
+            _act(kind, act, leg)
 
 
 _open: Workflows | None = None
 
 
 @contextmanager
-def opened(path: Path, kinds: Mapping[str, Act]) -> Iterator[Workflows]:
-    """Workflows kept in the SQLite file at `path`; acts that a crash left unfinished are finished first."""
+def opened(place: Path | str, kinds: Mapping[str, Act]) -> Iterator[Workflows]:
+    """Workflows kept in the SQLite file at a path, or in PostgreSQL at a URL.
+
+    In a file acts that a crash left unfinished are finished first. On a server other workers are at work meanwhile,
+    and whoever claims an act that a dead worker left (`State.claim`) begins it anew.
+    """
     if _open is not None:
         raise RuntimeError("one company's workflows at a time in a process")
     config: DBOSConfig = {
         "name": "kept",
-        "system_database_url": f"sqlite:///{path}",
+        "system_database_url": f"sqlite:///{place}" if isinstance(place, Path) else place,
         "application_version": "1",
-        "executor_id": "local",
+        "executor_id": "local" if isinstance(place, Path) else uuid.uuid4().hex,
         "log_level": "CRITICAL",
         "notification_listener_polling_interval_sec": 0.05,
         "scheduler_polling_interval_sec": 0.05,
     }
-    path.touch(mode=0o600)
-    with _alone(path.with_suffix(".lock")), _launched(config, Workflows(kinds)) as running:
+    alone: AbstractContextManager[None] = nullcontext()
+    if isinstance(place, Path):
+        place.touch(mode=0o600)
+        alone = _alone(place.with_suffix(".lock"))
+    with alone, _launched(config, Workflows(kinds)) as running:
         yield running
 
 
@@ -78,7 +89,8 @@ def _launched(config: DBOSConfig, running: Workflows) -> Iterator[Workflows]:
         with _errors():
             DBOS(config=config)
             DBOS.launch()
-            for unfinished in DBOS.list_workflows(status="PENDING", limit=LIMIT):
+            mine = config["executor_id"]
+            for unfinished in DBOS.list_workflows(status="PENDING", executor_id=mine, limit=LIMIT):
                 DBOS.retrieve_workflow(unfinished.workflow_id).get_result(polling_interval_sec=0.02)
         yield running
     finally:
@@ -128,7 +140,7 @@ def _step(kind: str, act: str, name: str) -> None:
 
 
 @DBOS.workflow(name="kept.act")
-def _act(kind: str, act: str) -> None:
+def _act(kind: str, act: str, leg: int) -> None:
     assert _open is not None
-    for name in _open.kinds[kind].steps(act):
+    for name in _open.kinds[kind].steps(act, leg):
         _step(kind, act, name)

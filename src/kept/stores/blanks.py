@@ -33,7 +33,7 @@ class Emptying:
         return f"CAST({here} AS TEXT) <> {self.to}" if self.as_text else f"{here} <> {self.to}"
 
 
-def emptying(sqlite: bool, shape: Table, column: str) -> Emptying:
+def emptying(dialect: str, shape: Table, column: str) -> Emptying:
     """NULL; else '' for text, `erased-<hex>` for text that must be unique, 0, false or {} for what isn't text.
 
     A key, a reference, a time or a unique number that must not be null can't be emptied.
@@ -49,19 +49,20 @@ def emptying(sqlite: bool, shape: Table, column: str) -> Emptying:
         if not about.unique:
             return Emptying("''")
         room = re.search(r"char\D*\((\d+)\)", about.type.casefold())
-        digits = min(32, int(room[1]) - len(PREFIX)) if room and not sqlite else 32
+        digits = min(32, int(room[1]) - len(PREFIX)) if room and dialect != "sqlite" else 32
         if digits < 16:
             return Emptying(None, "it must be unique and is too short for a random token")
-        token = (
-            f"lower(hex(randomblob({digits // 2})))"
-            if sqlite
-            else f"left(replace(CAST(gen_random_uuid() AS text), '-', ''), {digits})"
-        )
+        token = {
+            "sqlite": f"lower(hex(randomblob({digits // 2})))",
+            "mariadb": f"lower(hex(random_bytes({digits // 2})))",
+        }.get(dialect, f"left(replace(CAST(gen_random_uuid() AS text), '-', ''), {digits})")
         return Emptying(f"'{PREFIX}' || {token}")
-    empty = {"number": "0", "boolean": "0" if sqlite else "FALSE", "json": "'{}'"}.get(about.sort)
+    empty = {"number": "0", "boolean": "0" if dialect == "sqlite" else "FALSE", "json": "'{}'"}.get(
+        about.sort
+    )
     if empty is None or about.unique:
         return Emptying(None, "it must not be null, and no value would say that it is empty")
-    return Emptying(empty, as_text=about.sort == "json" and not sqlite)
+    return Emptying(empty, as_text=about.sort == "json" and dialect == "postgresql")
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Blank:
 def blank(store: SQLStore, shape: Table, column: str, source: sa.FromClause | None = None) -> Blank:
     """How to empty a column; TerminalError naming it where that can't be done."""
     found = (source if source is not None else store.table(shape.name)).c[column]
-    made = emptying(store.dialect == "sqlite", shape, column)
+    made = emptying(store.dialect, shape, column)
     if made.to is None:
         raise TerminalError(
             f"{shape.name}.{column} can't be emptied: {made.why_not}",

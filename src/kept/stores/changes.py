@@ -5,6 +5,7 @@ All changes to a table are one UPDATE, over `kept_change_N(k0 …, c0 …)` that
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kept.stores.blanks import emptying
@@ -19,32 +20,82 @@ _OF_THE_ROW = ("recorded", "source")
 
 @dataclass(frozen=True)
 class Slot:
-    """One change a row may need: `column` becomes `value` (None: it can't), for an `unlinked` reference or not."""
+    """One change a row may need: `column` becomes `value` (None: it can't), for an `unlinked` reference or not.
+
+    `full` says of a row `t` that the change is still to be made.
+    """
 
     column: str
     value: str | None
     unlinked: bool
+    full: str
     queries: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Change:
-    """The changes to one table: the UPDATE, how many rows it will touch, and the columns that can't be changed."""
+    """The changes to one table: `relation` flags them row by row, `c0 …` in the order of `slots`."""
 
-    statement: str
-    unlinked: int
-    cleared: int
-    impossible: tuple[str, ...]
+    table: str
+    relation: str
+    slots: tuple[Slot, ...]
+
+    def counts(self) -> dict[str, str]:
+        """Queries for how many rows it touches (`unlinked`, `cleared`), and how many need what can't be done."""
+        possible = [i for i, slot in enumerate(self.slots) if slot.value is not None]
+        chosen = {
+            "unlinked": [i for i in possible if self.slots[i].unlinked],
+            "cleared": [i for i in possible if not self.slots[i].unlinked],
+        } | {f"stuck {i}": [i] for i, slot in enumerate(self.slots) if slot.value is None}
+        return {
+            f"{what} {self.table}": f"SELECT COUNT(*) FROM {self.relation} u WHERE {_any(numbers)}"
+            for what, numbers in chosen.items()
+            if numbers
+        }
+
+    def undone(self, rows: str) -> str:
+        """A query for how many rows still hold what they shouldn't: a trigger may have filled them again.
+
+        `rows` joins the relation `u` with its rows `t`.
+        """
+        left = []
+        for chosen in self.columns().values():
+            for place, i in enumerate(chosen):
+                before = "".join(f" AND u.c{j} = 0" for j in chosen[:place])  # the first that applies is made
+                left.append(f"(u.c{i} = 1{before} AND {self.slots[i].full})")
+        return f"SELECT COUNT(*) FROM {rows} WHERE {' OR '.join(left) or '1 = 0'}"
+
+    def stuck(self, counts: Mapping[str, int]) -> list[str]:
+        """The columns that would have to be changed and can't."""
+        return [
+            f"{self.table}.{slot.column}"
+            for i, slot in enumerate(self.slots)
+            if counts.get(f"stuck {i} {self.table}")
+        ]
+
+    def columns(self) -> dict[str, list[int]]:
+        """The columns it can change, each with the numbers of its slots."""
+        found: dict[str, list[int]] = {}
+        for i, slot in enumerate(self.slots):
+            if slot.value is not None:
+                found.setdefault(slot.column, []).append(i)
+        return found
+
+
+def _any(numbers: list[int]) -> str:
+    return "(" + " OR ".join(f"u.c{i} = 1" for i in numbers) + ")"
 
 
 class Changes:
-    """Plans the changes table by table; reads only, apart from temporary tables."""
+    """Plans the changes table by table: relations over the fates, nothing is changed yet."""
 
     def __init__(self, reach: Reach, fates: Fates) -> None:
         self.reach, self.say, self.walk, self.fates = reach, reach.say, reach.walk, fates
-        self.made = 0
+        self.planned = {
+            table: change for table in self.walk.tables if (change := self._plan(table)) is not None
+        }
 
-    def plan(self, table: str) -> Change | None:
+    def _plan(self, table: str) -> Change | None:
         """What the rows of a table need, None where no row can need anything."""
         if self.walk.tables[table].is_view:
             return None
@@ -55,58 +106,31 @@ class Changes:
             return None
         # a value that is cleared is cleared, even where the same column would lose only a part
         ordered = sorted(slots.values(), key=lambda slot: slot.unlinked and slot.value != "NULL")
-        name = f"kept_change_{self.made}"
-        self.made += 1
-        keys = [f"k{i}" for i in range(len(self.say.key(table)))]
+        name = f"kept_change_{list(self.walk.tables).index(table)}"
+        keys = ", ".join(f"k{i}" for i in range(len(self.say.key(table))))
         parts: list[str] = []
         for number, slot in enumerate(ordered):
             flags = ", ".join(f"{int(i == number)} AS c{i}" for i in range(len(ordered)))
-            parts.extend(
-                f"SELECT {', '.join(keys)}, {flags} FROM ({query}) AS q{number}" for query in slot.queries
-            )
+            parts.extend(f"SELECT {keys}, {flags} FROM ({query}) AS q{number}" for query in slot.queries)
         most = ", ".join(f"MAX(c{i}) AS c{i}" for i in range(len(ordered)))
         union = " UNION ALL ".join(parts)
-        self.reach.make(
-            name,
-            f"SELECT {', '.join(keys)}, {most} FROM ({union}) AS u GROUP BY {', '.join(keys)}",
-        )
-        return self._counted(table, name, ordered)
+        self.reach.make(name, f"SELECT {keys}, {most} FROM ({union}) AS u GROUP BY {keys}")
+        return Change(table, self.reach.of(name), tuple(ordered))
 
-    def _counted(self, table: str, name: str, slots: list[Slot]) -> Change:
-        def rows(chosen: list[int]) -> str:
-            flags = " OR ".join(f"c{i} = 1" for i in chosen)
-            return f"COALESCE(SUM(CASE WHEN {flags} THEN 1 ELSE 0 END), 0)" if flags else "0"
-
-        possible = [i for i, slot in enumerate(slots) if slot.value is not None]
-        stuck = [i for i, slot in enumerate(slots) if slot.value is None]
-        counts = [
-            rows([i for i in possible if slots[i].unlinked]),
-            rows([i for i in possible if not slots[i].unlinked]),
-            *(rows([i]) for i in stuck),
-        ]
-        source = self.say.temporary(name)
-        unlinked, cleared, *impossible = map(
-            int, self.reach.run(f"SELECT {', '.join(counts)} FROM {source}").one()
-        )
-        columns: dict[str, list[int]] = {}
-        for i in possible:
-            columns.setdefault(slots[i].column, []).append(i)
-        target = self.say.name(table)
+    def statement(self, change: Change) -> str | None:
+        """The UPDATE that carries a change out; None where nothing in it can be done."""
+        target = self.say.name(change.table)
         sets = ", ".join(
-            f"{self.say.name(column)} = CASE "
-            + " ".join(f"WHEN u.c{i} = 1 THEN {slots[i].value}" for i in chosen)
+            f"{self.say.assigned(target, column)} = CASE "
+            + " ".join(f"WHEN u.c{i} = 1 THEN {change.slots[i].value}" for i in chosen)
             + f" ELSE {target}.{self.say.name(column)} END"
-            for column, chosen in columns.items()
+            for column, chosen in change.columns().items()
         )
-        statement = f"UPDATE {target} SET {sets} FROM {source} u WHERE {self._same(table, target)}"
         if not sets:
-            statement = f"SELECT 1 FROM {source} WHERE 1 = 0"
-        names = tuple(
-            f"{table}.{slots[i].column}" for i, found in zip(stuck, impossible, strict=True) if found
-        )
-        return Change(statement, unlinked, cleared, names)
+            return None
+        return self.say.changing(target, sets, f"{change.relation} u", self.same(change.table, target))
 
-    def _same(self, table: str, target: str) -> str:
+    def same(self, table: str, target: str) -> str:
         """The row to change; the plus keeps SQLite from walking the whole table beside the temporary one."""
         plus = "+" if self.say.sqlite else ""
         return " AND ".join(
@@ -118,7 +142,7 @@ class Changes:
     def _unlink(self, table: str, slots: dict[tuple[str, str | None, bool], Slot]) -> None:
         shape = self.walk.tables[table]
         for reference in shape.references:
-            if reference.to not in self.fates.names:
+            if reference.to not in self.fates.numbers:
                 continue
             queries = [] if goes_along(self.walk, reference) else [self._to_rows_that_go(reference)]
             queries += self._to_rows_held_for_others(reference)
@@ -128,10 +152,14 @@ class Changes:
             target = self.say.name(table)
             for column in columns or reference.columns:
                 value: str | None = "NULL" if columns else None
+                here = self.say.column("t", column)
                 if reference.path:
                     own = f"{target}.{self.say.name(column)}"
                     value = self.say.emptied_inside(own, shape.columns[column].type, reference.path)
-                slot = slots.setdefault((column, value, True), Slot(column, value, True))
+                    here = self.say.inside(here, reference.path)
+                slot = slots.setdefault(
+                    (column, value, True), Slot(column, value, True, f"{here} IS NOT NULL")
+                )
                 slot.queries.extend(queries)
 
     def _to_rows_that_go(self, reference: Reference) -> str:
@@ -153,7 +181,7 @@ class Changes:
     def _to_rows_held_for_others(self, reference: Reference) -> list[str]:
         """Rows that stay for others must not lead to an erased person whose own row is held."""
         table, fates, say = reference.table, self.fates, self.say
-        if table not in fates.names or reference.to not in fates.may_stay:
+        if table not in fates.numbers or reference.to not in fates.may_stay:
             return []
         along = [
             number
@@ -173,7 +201,7 @@ class Changes:
 
     def _clear(self, table: str, slots: dict[tuple[str, str | None, bool], Slot]) -> None:
         fates, say = self.fates, self.say
-        if table not in fates.names or fates.simple(table):
+        if table not in fates.numbers or fates.simple(table):
             return
         shape = self.walk.tables[table]
         own = {i: self.walk.stops[i] for i in fates.stops_at(table)}
@@ -189,7 +217,7 @@ class Changes:
         for column, sort in sorts.items():
             if sort in _OF_THE_ROW or column in ties or (column in shape.key and sort == "identifier"):
                 continue
-            made = emptying(say.sqlite, shape, column)
+            made = emptying(say.store.dialect, shape, column)
             value = made.to
             mine = " OR ".join(f"f.e{i} = 1" for i, stop in own.items() if column in stop.columns)
             theirs = [f"f.o{i} = 0" for i, stop in others.items() if column in stop.columns]
@@ -201,4 +229,8 @@ class Changes:
                 f"SELECT {say.keys(table, 't')} FROM {fates.of(table)} f"
                 f" {say.join} {say.name(table)} t ON {say.same_row(table, 't', 'f')} WHERE {conditions}"
             )
-            slots.setdefault((column, value, False), Slot(column, value, False)).queries.append(query)
+            slot = slots.setdefault(
+                (column, value, False),
+                Slot(column, value, False, made.full(say.column("t", column))),
+            )
+            slot.queries.append(query)

@@ -19,7 +19,18 @@ from kept.errors import TerminalError
 from kept.stores.schema import Column
 from kept.stores.sql import SQLStore
 
-Writing = Literal["instant", "wall", "date", "text-date", "text-space", "text-t", "seconds", "milliseconds"]
+Writing = Literal[
+    "instant",
+    "wall",
+    "date",
+    "datetime",
+    "day",
+    "text-date",
+    "text-space",
+    "text-t",
+    "seconds",
+    "milliseconds",
+]
 Moment = datetime | date | str | int
 
 _SAMPLE = 50
@@ -32,6 +43,7 @@ _TEXT = re.compile(r"(\d{4}-\d\d-\d\d)(?:([ T])(\d\d:\d\d:\d\d)(\.\d{1,6})?(Z|\+
 @dataclass(frozen=True)
 class ClockFormat:
     """How one column writes time: PostgreSQL's `instant` (timestamptz), `wall` (timestamp, in UTC) and `date`;
+    MariaDB's `datetime` (in UTC) and `day`, which may hold days that are none (`0000-00-00`);
     SQLite's texts (`2026-01-31`, `2026-01-31 12:00:00`, `2026-01-31T12:00:00Z`) and seconds or milliseconds since 1970.
     """
 
@@ -49,7 +61,9 @@ def format_seen(store: SQLStore, connection: Connection, table: str, column: str
     shape = store.shape(table).columns.get(column)
     if shape is None:
         raise TerminalError(f"there is no column {table}.{column}", where=store.name)
-    writing = _declared(shape) if store.dialect == "postgresql" else None
+    writing = None if store.dialect == "sqlite" else _declared(shape)
+    if writing is not None and store.dialect == "mariadb":
+        writing = "day" if writing == "date" else "datetime"
     if store.dialect == "sqlite" and shape.sort in ("time", "date", "text", "number", "other"):
         source = store.table(table)
         found = source.c[column]
@@ -104,12 +118,12 @@ def bound(format: ClockFormat, cutoff: datetime) -> Moment:
     match format.writing:
         case "instant":
             return at
-        case "wall":
+        case "wall" | "datetime":
             return at.replace(tzinfo=None)
-        case "date" | "text-date":
+        case "date" | "day" | "text-date":
             midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
             day = at.date() if at == midnight else at.date() + timedelta(days=1)
-            return day if format.writing == "date" else day.isoformat()
+            return day.isoformat() if format.writing == "text-date" else day
         case "text-space" | "text-t":
             return at.replace(tzinfo=None).isoformat(
                 " " if format.writing == "text-space" else "T", "seconds"
@@ -124,6 +138,8 @@ def readable(format: ClockFormat, column: sa.ColumnElement[Any]) -> sa.ColumnEle
     """A condition that holds where the (non-null) column is written in this format."""
     if format.writing in ("instant", "wall", "date"):
         return sa.func.isfinite(column)
+    if format.writing in ("datetime", "day"):
+        return column >= sa.literal_column("'0001-01-01'")
     if format.writing in ("seconds", "milliseconds"):
         number = sa.func.typeof(column).in_(("integer", "real"))
         size = sa.func.abs(column)
@@ -200,9 +216,9 @@ def moment(format: ClockFormat, value: Any) -> datetime | None:
     """The instant a value of the column means; None when it means none."""
     try:
         match format.writing:
-            case "instant" | "wall" if isinstance(value, datetime):
+            case "instant" | "wall" | "datetime" if isinstance(value, datetime):
                 return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-            case "date" if isinstance(value, date):
+            case "date" | "day" if isinstance(value, date):
                 return datetime(value.year, value.month, value.day, tzinfo=UTC)
             case "instant" | "wall" | "date" if isinstance(value, str) and value.endswith(" BC"):
                 return datetime.min.replace(tzinfo=UTC)  # the earliest there is in Python: before any cut-off

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 
 from kept.stores.clauses import Clauses
-from kept.stores.reach import Reach, as_keys
+from kept.stores.reach import FEW, Reach, as_keys
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Key, Stop, Walk
 
 ROWS = 1000
+MANY = 10_000
+"""So many people at most are read by one statement a table: what it is given is counted, and along references."""
+_BYTES = 32 * 1024 * 1024
+_MEASURE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -33,10 +41,10 @@ def collect(store: SQLStore, walk: Walk, keys: Iterable[object]) -> Iterator[Por
     ends or is closed.
     """
     people = as_keys(keys)
-    with store.read() as connection:
-        reach = Reach(connection, store, walk, by_person=True)
-        reach.people(people)
+    with store.read(few=len(people) <= FEW) as connection:
+        reach = Reach(connection, store, walk, people, by_person=True, together=len(people) <= MANY)
         reach.stops()
+        fetching = Fetching(reach)
         for table in walk.own_tables():
             stops = {i: walk.stops[i] for i in walk.of_table(table) if walk.stops[i].columns}
             if not stops:
@@ -47,18 +55,106 @@ def collect(store: SQLStore, walk: Walk, keys: Iterable[object]) -> Iterator[Por
                 if walk.tables[table].is_view
                 else _of_table(reach, stops, columns)
             )
-            yield from _portions(connection, query, table, list(stops.values()), columns, people)
+            for part in fetching.parts(query, table):
+                yield _portion(part, table, list(stops.values()), columns, people)
+
+
+class Fetching:
+    """Reads results in parts of 1000 rows: small ones in one go, what may be large through a cursor of the server.
+
+    A cursor costs three round trips a table, so the first rows are asked for without one, as many as `most` says;
+    where there turn out to be more, the query is sent again, through a cursor, over the same snapshot.
+    """
+
+    def __init__(self, reach: Reach) -> None:
+        self.reach = reach
+        self._most: dict[str, int] | None = None
+
+    def parts(self, query: str, table: str) -> Iterator[Sequence[tuple[Any, ...]]]:
+        most = self.most(table)
+        if most:
+            result = self.reach.run(f"{query} LIMIT {most + 1}")
+            if result.rowcount <= most:
+                yield from _fetched(result)
+                return
+            result.close()
+        statement, values = self.reach.relations.written(query)
+        if self.reach.say.one_statement:
+            rows = max(_FEWEST, min(ROWS, most // 4 or _FEWEST))
+            options = {"stream_results": True, "yield_per": rows}
+            result = self.reach.connection.execute(sa.text(statement), values, execution_options=options)
+            for part in result.partitions(rows):
+                yield [tuple(row) for row in part]
+            return
+        # row by row from the server; SQLite's come so anyway
+        streamed = {"stream_results": True, "max_row_buffer": _FEWEST} if self.reach.say.must_stream else {}
+        result = self.reach.connection.execute(sa.text(statement), values, execution_options=streamed)
+        size = _FEWEST
+        while found := result.fetchmany(size):
+            part_ = [tuple(row) for row in found]
+            yield part_
+            weight = sum(len(value) for row in part_ for value in row if isinstance(value, str | bytes))
+            size = max(_FEWEST, min(ROWS, int(_BYTES * len(part_) / (weight + 1))))
+
+    def most(self, table: str) -> int:
+        """How many rows of a table are fetched without a cursor: what takes `_BYTES` at most, by its mean row."""
+        if not self.reach.say.one_statement:
+            return 0  # SQLite's results come row by row
+        if self._most is None:
+            self._most = _most(self.reach)
+        return self._most.get(table, 0)
+
+
+_FEWEST = 16  # rows in a part, however large they are
+
+_MEASURED: WeakKeyDictionary[SQLStore, tuple[float, dict[str, int]]] = WeakKeyDictionary()
+
+
+def _most(reach: Reach) -> dict[str, int]:
+    """What `Fetching.most` says of each table, by the sizes that the server knows; asked for every ten minutes."""
+    store = reach.say.store
+    measured, most = _MEASURED.get(store, (-inf, dict[str, int]()))
+    if time.monotonic() - measured > _MEASURE_SECONDS or not most.keys() >= reach.walk.tables.keys():
+        rows = reach.say.run(
+            reach.connection,
+            "SELECT relname, pg_table_size(oid), reltuples FROM pg_catalog.pg_class"
+            " WHERE relname = ANY(CAST(:names AS text[])) AND relkind IN ('r', 'p') AND pg_table_is_visible(oid)",
+            names=list(reach.walk.tables),
+        )
+        sized = {name: _fitting(int(size), float(count)) for name, size, count in rows}
+        most = dict.fromkeys(reach.walk.tables, 0) | sized
+        _MEASURED[store] = (time.monotonic(), most)
+    return most
+
+
+def _fitting(size: int, rows: float) -> int:
+    mean = max(size / rows, 64) if rows > 0 else 8192
+    return max(0, min(50_000, int(_BYTES / mean))) if size < 32 * _BYTES or mean < 1024 else 0
+
+
+def _fetched(result: sa.CursorResult[*tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
+    """The driver's own rows: nothing has to be made of them, and there may be many."""
+    cursor = result.cursor
+    assert cursor is not None
+    while rows := cursor.fetchmany(ROWS):
+        yield rows
+    result.close()
 
 
 def _of_table(reach: Reach, stops: Mapping[int, Stop], columns: list[str]) -> str:
     say = reach.say
     table = next(iter(stops.values())).table
     keys = ", ".join(f"k{i}" for i in range(len(say.key(table))))
+    chosen = ", ".join(say.column("t", column) for column in columns)
     if len(stops) == 1:
-        source, flags = say.temporary(f"kept_stop_{next(iter(stops))}"), "1"
+        [(number, stop)] = stops.items()
+        if reach.together and reach.once(stop):
+            order = ", ".join(f"t.{column}" for column in say.key(table))
+            return f"SELECT s.person, 1, {chosen} FROM {reach.ways(stop)[0]} ORDER BY s.person, {order}"
+        source, flags = reach.stop(number), "1"
     else:
         parts = [
-            f"SELECT person, {keys}, {_one_of(n, len(stops))} FROM {say.temporary(f'kept_stop_{i}')}"
+            f"SELECT person, {keys}, {_one_of(n, len(stops))} FROM {reach.stop(i)} b"
             for n, i in enumerate(stops)
         ]
         most = ", ".join(f"MAX(e{n}) AS e{n}" for n in range(len(stops)))
@@ -66,7 +162,6 @@ def _of_table(reach: Reach, stops: Mapping[int, Stop], columns: list[str]) -> st
             f"(SELECT person, {keys}, {most} FROM ({' UNION ALL '.join(parts)}) AS u GROUP BY person, {keys})"
         )
         flags = ", ".join(f"s.e{n}" for n in range(len(stops)))
-    chosen = ", ".join(say.column("t", column) for column in columns)
     match = say.same_row(table, "t", "s")
     order = ", ".join(f"s.k{i}" for i in range(len(say.key(table))))
     return (
@@ -95,26 +190,23 @@ def _flags(n: int, count: int) -> str:
     return ", ".join(str(int(i == n)) for i in range(count))
 
 
-def _portions(
-    connection: sa.Connection,
-    query: str,
-    table: str,
-    stops: list[Stop],
-    columns: list[str],
-    people: list[Key],
-) -> Iterator[Portion]:
-    seen: dict[tuple[object, ...], list[int]] = {}
-    options = {"stream_results": True, "yield_per": ROWS}
-    result = connection.execute(sa.text(query), execution_options=options)
-    for part in result.partitions(ROWS):
-        rows = []
-        for person, *values in part:
-            flags = tuple(values[: len(stops)])
-            if flags not in seen:
-                shown = {c for stop, flag in zip(stops, flags, strict=True) if flag for c in stop.columns}
-                seen[flags] = [i for i, column in enumerate(columns) if column in shown]
-            rows.append((people[person], {columns[i]: values[len(stops) + i] for i in seen[flags]}))
-        yield Portion(table, tuple(rows))
+def _portion(
+    part: Sequence[tuple[Any, ...]], table: str, stops: list[Stop], columns: list[str], people: list[Key]
+) -> Portion:
+    start = 1 + len(stops)
+    if len(stops) == 1:
+        return Portion(
+            table, tuple((people[row[0]], dict(zip(columns, row[2:], strict=True))) for row in part)
+        )
+    seen: dict[tuple[object, ...], list[tuple[str, int]]] = {}
+    rows = []
+    for row in part:
+        flags = row[1:start]
+        if flags not in seen:
+            shown = {c for stop, flag in zip(stops, flags, strict=True) if flag for c in stop.columns}
+            seen[flags] = [(c, i) for i, c in enumerate(columns, start=start) if c in shown]
+        rows.append((people[row[0]], {column: row[i] for column, i in seen[flags]}))
+    return Portion(table, tuple(rows))
 
 
 def existing(store: SQLStore, walk: Walk, keys: Iterable[object]) -> dict[Key, list[Key]]:
@@ -125,9 +217,8 @@ def existing(store: SQLStore, walk: Walk, keys: Iterable[object]) -> dict[Key, l
     """
     people = as_keys(keys)
     found: dict[Key, list[Key]] = {}
-    with store.read() as connection:
-        reach = Reach(connection, store, walk, by_person=True)
-        reach.people(people)
+    with store.read(few=len(people) <= FEW) as connection:
+        reach = Reach(connection, store, walk, people, by_person=True, together=len(people) <= MANY)
         [way] = reach.ways(walk.root)
         own = ", ".join(reach.say.column("t", column) for column in walk.root.person)
         for number, *key in reach.run(f"SELECT s.person, {own} FROM {way}"):
@@ -155,7 +246,7 @@ def find(store: SQLStore, walk: Walk, column: str, values: Iterable[str]) -> dic
                 f"SELECT DISTINCT j.n, {key} FROM {say.unpacked(shapes)} {say.join} {say.name(root.table)} t"
             )
             for number, *own in say.run(
-                connection, f"{query} ON {match} ORDER BY 1", given=say.given(shapes, given)
+                connection, f"{query} ON {match} ORDER BY 1", **say.given(shapes, given)
             ):
                 found.setdefault(asked[number], []).append(tuple(own))
 

@@ -20,7 +20,7 @@ def count_filled(store: SQLStore, table: str, columns: Sequence[str]) -> Mapping
     if not columns:
         return {}
     source = _source(store, table, columns)
-    counts = [sa.func.count().filter(_filled(source.c[column])) for column in columns]
+    counts = [_count(_filled(source.c[column])) for column in columns]
     with store.read() as connection:
         found = connection.execute(sa.select(*counts).select_from(source)).one()
     return dict(zip(columns, (int(count) for count in found), strict=True))
@@ -46,7 +46,7 @@ def count_sources(store: SQLStore, table: str, column: str, allowed: Collection[
     """How many rows don't say where they came from, and how many say something that isn't `allowed`."""
     found = _source(store, table, (column,)).c[column]
     unknown = sa.and_(_filled(found), sa.cast(found, sa.Text).not_in([value(one) for one in sorted(allowed)]))
-    counts = sa.select(sa.func.count().filter(sa.not_(_filled(found))), sa.func.count().filter(unknown))
+    counts = sa.select(_count(sa.not_(_filled(found))), _count(unknown))
     with store.read() as connection:
         missing, other = connection.execute(counts.select_from(store.table(table))).one()
     return int(missing), int(other)
@@ -76,6 +76,11 @@ def _source(store: SQLStore, table: str, columns: Sequence[str]) -> sa.TableClau
         if column not in known:
             raise TerminalError(f"there is no column {table}.{column}", where=store.name)
     return store.table(table)
+
+
+def _count(so: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    """How many rows are so."""
+    return sa.func.count(sa.case((so, 1)))
 
 
 def _filled(column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:

@@ -6,16 +6,24 @@ rows that go are emptied and shared rows cleared, then rows are deleted, those t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import sqlalchemy as sa
 
 from kept.errors import TerminalError
-from kept.stores.changes import Change, Changes
+from kept.stores.changes import Changes
 from kept.stores.fates import Fates
 from kept.stores.order import deletion_order
-from kept.stores.reach import Reach, as_keys
+from kept.stores.reach import FEW, Reach, as_keys
+from kept.stores.relations import unchecked
+from kept.stores.schema import Reference
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Erasure
+
+Done = TypeVar("Done", covariant=True)
+_NOT_AT_ONCE = ("27000", "0A000")  # PostgreSQL's triggered data change violation, feature not supported
 
 
 @dataclass(frozen=True)
@@ -53,79 +61,212 @@ def erase(
     Raises TerminalError, with nothing changed, where a column would have to be emptied that can't be.
     """
     people = as_keys(keys)
-    with store.write() as connection:
-        reach = Reach(connection, store, erasure.walk, by_person=False)
-        reach.people(people)
-        reach.stops()
-        fates = Fates(reach, erasure)
-        fates.fill()
-        changes = Changes(reach, fates)
-        planned = {
-            table: change for table in erasure.walk.tables if (change := changes.plan(table)) is not None
-        }
-        _refuse(store, list(planned.values()))
-        for change in planned.values():
-            reach.run(change.statement)
-        deleted = _delete(reach, fates)
-        held = {table: _held(reach, fates, table) for table in fates.own if table in fates.may_stay}
-        counts = Counts(
-            {
-                table: count
-                for table in erasure.walk.tables
-                if (
-                    count := Count(
-                        deleted.get(table, 0),
-                        planned[table].unlinked if table in planned else 0,
-                        planned[table].cleared if table in planned else 0,
-                        held.get(table, 0),
-                    )
-                )
-                != Count()
-            }
-        )
+
+    def carried_out(connection: sa.Connection, *, at_once: bool) -> Counts:
+        counts = None
+        if at_once:
+            counts = Erasing(Reach(connection, store, erasure.walk, people, together=True), erasure).at_once()
+            if counts is None:
+                store.many(connection)
+        if counts is None:
+            erasing = Erasing(Reach(connection, store, erasure.walk, people), erasure)
+            counts = erasing.by_and_by()
+            erasing.reach.relations.drop()
         before_commit(counts)
-        reach.drop()
-    return counts
+        return counts
+
+    return trying(store, len(people), carried_out)
 
 
-def _refuse(store: SQLStore, planned: list[Change]) -> None:
-    stuck = [place for change in planned for place in change.impossible]
-    if stuck:
-        raise TerminalError(
-            f"{', '.join(stuck)} can't be emptied, and rows that stay would still point at erased people",
-            help="nothing was changed: let the column be empty in the database, or declare whose its rows are",
-            where=store.name,
-        )
+class Carry(Protocol[Done]):
+    """What is done in one transaction, at once or by and by."""
+
+    def __call__(self, connection: sa.Connection, *, at_once: bool) -> Done: ...
 
 
-def _held(reach: Reach, fates: Fates, table: str) -> int:
-    found = reach.run(f"SELECT COUNT(*) FROM {fates.of(table)} WHERE stay = 1").scalar_one()
-    return int(found)
+def trying(store: SQLStore, people: int, carry: Carry[Done], *, exact: bool = False) -> Done:
+    """Carry out at once what concerns few people, and by and by where the database doesn't allow that.
+
+    A trigger of the company's may change a row that the same statement changes, or a rule replace a deletion.
+    """
+    if people <= FEW and store.one_statement and not store.has_triggers:
+        try:
+            with store.write(few=True, exact=exact) as connection:
+                return carry(connection, at_once=True)
+        except NotAtOnce:
+            pass
+    with store.write(exact=exact) as connection:
+        return carry(connection, at_once=False)
 
 
-def _delete(reach: Reach, fates: Fates) -> dict[str, int]:
-    """Delete the rows that go: tables that refer to each other in a circle together, the others one by one."""
-    say = reach.say
-    result: dict[str, int] = {}
-    for group in deletion_order(reach.walk.tables, fates.own):
-        statements = {
-            table: f"DELETE FROM {say.name(table)} WHERE {_chosen(reach, fates, table)}" for table in group
+class NotAtOnce(Exception):
+    """The database refuses to do it in one statement; nothing was changed."""
+
+
+class Erasing:
+    """An erasure that is decided: its fates and changes as relations of one transaction, still to be carried out.
+
+    Of few people `at_once`, in one statement which does nothing where their rows turn out to be many, or a column
+    can't be emptied; else `by_and_by`.
+    """
+
+    def __init__(self, reach: Reach, erasure: Erasure) -> None:
+        self.reach, self.say, self.erasure = reach, reach.say, erasure
+        reach.stops()
+        self.fates = Fates(reach, erasure)
+        self.changes = Changes(reach, self.fates)
+        if reach.together:
+            self.few = reach.bound()
+            stuck = "".join(f" AND ({query}) = 0" for query in self._stuck().values())
+            reach.make("kept_may", f"SELECT 1 AS may FROM kept_few WHERE 1 = 1{stuck}")
+
+    def questions(self) -> dict[str, str]:
+        """Queries for whether the people's rows are few, and how many need what can't be done."""
+        stuck = {
+            what: f"SELECT CASE WHEN {self.few} THEN ({query}) ELSE 0 END"
+            for what, query in self._stuck().items()
         }
-        if len(group) > 1 and not say.sqlite:
-            # PostgreSQL checks keys when the whole statement is over, so a circle goes in one
-            rest = ", ".join(f"d{i} AS ({s} RETURNING 1)" for i, s in enumerate(statements.values()))
-            counts = ", ".join(f"(SELECT COUNT(*) FROM d{i})" for i in range(len(group)))
-            row = reach.run(f"WITH {rest} SELECT {counts}").one()
-            result.update(zip(group, map(int, row), strict=True))
-            continue
-        if len(group) > 1:
-            reach.run("PRAGMA defer_foreign_keys = ON")
-        for table, statement in statements.items():
-            result[table] = reach.run(statement).rowcount
-    return result
+        return {"few": f"SELECT CASE WHEN {self.few} THEN 1 ELSE 0 END", **stuck}
 
+    def _stuck(self) -> dict[str, str]:
+        return {
+            what: query
+            for change in self.changes.planned.values()
+            for what, query in change.counts().items()
+            if what.startswith("stuck ")
+        }
 
-def _chosen(reach: Reach, fates: Fates, table: str) -> str:
-    keys = reach.say.key(table)
-    own = ", ".join(f"k{i}" for i in range(len(keys)))
-    return f"({', '.join(keys)}) IN (SELECT {own} FROM {fates.of(table)} WHERE go = 1)"
+    def refuse(self, numbers: Mapping[str, int]) -> None:
+        """TerminalError where a change can't be made."""
+        places = [place for change in self.changes.planned.values() for place in change.stuck(numbers)]
+        if places:
+            raise TerminalError(
+                f"{', '.join(places)} can't be emptied, and rows that stay would still point at erased people",
+                help="nothing was changed: let the column be empty in the database, or declare whose its rows are",
+                where=self.say.store.name,
+            )
+
+    def _counting(self) -> dict[str, str]:
+        counting = {
+            what: query
+            for change in self.changes.planned.values()
+            for what, query in change.counts().items()
+            if not what.startswith("stuck ")
+        }
+        for table in self.fates.own:
+            if table in self.fates.may_stay:
+                counting[f"held {table}"] = f"SELECT COUNT(*) FROM {self.fates.of(table)} f WHERE f.stay = 1"
+        return counting
+
+    def _counts(self, numbers: Mapping[str, int]) -> Counts:
+        tables = {
+            table: Count(
+                *(numbers.get(f"{what} {table}", 0) for what in ("deleted", "unlinked", "cleared", "held"))
+            )
+            for table in self.erasure.walk.tables
+        }
+        return Counts({table: count for table, count in tables.items() if count != Count()})
+
+    def at_once(self) -> Counts | None:
+        """Change and delete in one statement: PostgreSQL checks keys when it is over, so circles go too.
+
+        None, with nothing done, where the rows of these people aren't few; NotAtOnce where one statement can't.
+        """
+        may = "EXISTS (SELECT 1 FROM kept_may)"  # asked once, before anything is read for it
+        parts = [
+            f"kept_did_{n} AS ({statement} AND {may})" for n, statement in enumerate(self._updates().values())
+        ]
+        queries = self.questions() | {
+            what: f"SELECT CASE WHEN {may} THEN ({query}) ELSE 0 END"
+            for what, query in self._counting().items()
+        }
+        for table in self.fates.own:
+            name = f"kept_did_{len(parts)}"
+            gone = f"DELETE FROM {self.say.name(table)} WHERE {self._chosen(table)} AND {may} RETURNING 1"
+            parts.append(f"{name} AS ({gone})")
+            queries[f"deleted {table}"] = f"SELECT COUNT(*) FROM {name}"
+        chosen = ", ".join(f"({query})" for query in queries.values())
+        try:
+            row = self.reach.run(f"WITH {', '.join(parts)} SELECT {chosen}").one()
+        except sa.exc.DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) in _NOT_AT_ONCE:
+                raise NotAtOnce from None
+            raise
+        numbers = dict(zip(queries, map(int, row), strict=True))
+        self.refuse(numbers)
+        return self._counts(numbers) if numbers["few"] else None
+
+    def by_and_by(self) -> Counts:
+        """Change and delete, table by table."""
+        counting = self._counting()
+        numbers = self.reach.relations.numbers(counting | self._stuck())
+        self.refuse(numbers)
+        for statement in self._updates().values():
+            self.reach.run(statement)
+        numbers |= self._delete()
+        self._refuse_undone()
+        return self._counts(numbers)
+
+    def _refuse_undone(self) -> None:
+        """TerminalError where what was emptied is there again: a trigger of the company's may have filled it."""
+        say = self.say
+        undone = {
+            table: change.undone(
+                f"{change.relation} u {say.join} {say.name(table)} t ON {say.same_row(table, 't', 'u')}"
+            )
+            for table, change in self.changes.planned.items()
+            if change.columns()
+        }
+        numbers = self.reach.relations.numbers(undone)
+        left = [f"{rows} rows of {table}" for table, rows in numbers.items() if rows]
+        if left:
+            raise TerminalError(
+                f"{', '.join(left)} hold again what was emptied in them",
+                help="nothing was changed: a trigger of the database fills them; let it leave empty columns alone",
+                where=say.store.name,
+            )
+
+    def _updates(self) -> dict[str, str]:
+        found = {table: self.changes.statement(change) for table, change in self.changes.planned.items()}
+        return {table: statement for table, statement in found.items() if statement is not None}
+
+    def _delete(self) -> dict[str, int]:
+        """Delete the rows that go: tables that refer to each other in a circle together, the others one by one."""
+        say = self.say
+        result: dict[str, int] = {}
+        for group in deletion_order(self.reach.walk.tables, self.fates.own):
+            statements = {f"deleted {table}": self._deletion(table) for table in group}
+            if len(group) > 1 and say.one_statement:
+                rest = ", ".join(f"d{i} AS ({s} RETURNING 1)" for i, s in enumerate(statements.values()))
+                counts = ", ".join(f"(SELECT COUNT(*) FROM d{i})" for i in range(len(group)))
+                row = self.reach.run(f"WITH {rest} SELECT {counts}").one()
+                result.update(zip(statements, map(int, row), strict=True))
+                continue
+            if len(group) > 1 and say.sqlite:
+                self.reach.run("PRAGMA defer_foreign_keys = ON")
+            with unchecked(self.reach.relations, self._among(group)):
+                for what, statement in statements.items():
+                    result[what] = self.reach.run(statement).rowcount
+        return result
+
+    def _among(self, group: Sequence[str]) -> dict[Reference, str]:
+        """What refers, in the database, to rows of tables that go together in a circle, with what it refers to."""
+        tables, fates, say = self.reach.walk.tables, self.fates, self.say
+        own = [r for t in group for r in tables[t].references if r.to in group and r.declared == "database"]
+        found = {}
+        for reference in self.erasure.references if own else ():
+            if reference.to in group and reference.declared == "database":
+                chosen = ", ".join(f"p.{say.name(c)} AS r{i}" for i, c in enumerate(reference.to_columns))
+                same = say.same_row(reference.to, "p", "f")
+                source = f"{fates.of(reference.to)} f {say.join} {say.name(reference.to)} p ON {same}"
+                found[reference] = f"SELECT {chosen} FROM {source} WHERE f.go = 1"
+        return found
+
+    def _deletion(self, table: str) -> str:
+        straight = self.reach.deletion(table) if self.fates.simple(table) else None
+        return straight or self.say.deleting(table, self.fates.of(table), "f.go = 1")
+
+    def _chosen(self, table: str) -> str:
+        keys = self.say.key(table)
+        own = ", ".join(f"f.k{i}" for i in range(len(keys)))
+        return f"({', '.join(keys)}) IN (SELECT {own} FROM {self.fates.of(table)} f WHERE f.go = 1)"

@@ -10,10 +10,13 @@ elsewhere can't be seen from here. Nor is a value found that PostgreSQL compress
 
 SQLite zeroes what is deleted through a store (`secure_delete`); the log keeps older pages until it is truncated, and
 what others deleted without zeroing stays in free space until VACUUM.
+
+MariaDB's means stand in `kept.stores.innodb`.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,8 @@ from ahocorasick_rs import BytesAhoCorasick
 from sqlalchemy.engine import Connection
 
 from kept.errors import TerminalError, TransientError
+from kept.stores import innodb
+from kept.stores.mariadb import MariaDBStore
 from kept.stores.pages import free_space_used, holds_deleted
 from kept.stores.postgresql import LOCK_SECONDS
 from kept.stores.sql import SQLStore
@@ -30,6 +35,7 @@ from kept.stores.sqlite import SQLiteStore
 
 SHORTEST = 4  # bytes; what is shorter is found everywhere
 _CHUNK = 4 << 20
+_OTHERS_SECONDS = 10.0  # for others' transactions to end
 _SWITCHES = 80  # a log of 1 GB, PostgreSQL's default at most, has 64 segments
 
 Read = Callable[[int, int], bytes]
@@ -55,12 +61,16 @@ def search(store: SQLStore, values: Iterable[str]) -> list[Trace] | CannotLook:
     """Where any of the values stands in the store's files, also where no query shows it; without values nowhere.
 
     SQLite: the database and what lies beside it. PostgreSQL: every table of the database in every schema, with indexes,
-    outsourced values, large objects and statistics, and the log; all of it is read once. A live row that rightly has
+    outsourced values, large objects and statistics, and the log; all of it is read once. MariaDB: the files of its data
+    directory, where that can be read from here. A live row that rightly has
     the value counts too, so ask for what only the person had. ValueError when a value has fewer than four bytes.
     """
     values = _long_enough(values)
     if isinstance(store, SQLiteStore):
         return _in_files([Path(f"{store.path}{end}") for end in ("", "-wal", "-journal", "-shm")], values)
+    if isinstance(store, MariaDBStore):
+        with store.alone() as connection:
+            return _in_mariadb(store, connection, values)
     with store.alone() as connection:
         return _refusal(connection) or _in_server(connection, _server_finder(connection, values))
 
@@ -76,12 +86,16 @@ def scrub(store: SQLStore, tables: Sequence[str], values: Iterable[str] = ()) ->
     PostgreSQL: `tables` are vacuumed, analysed and read once, and rewritten under an exclusive lock when a page still
     holds what was deleted, which is so after most deletions; the log is switched where the role may. With values the
     whole database is read besides, and what holds one is rewritten too. SQLite: the whole file is rewritten only while
-    a value is found. TransientError when others' locks or long transactions are in the way, TerminalError when this
-    role may not rewrite a table.
+    a value is found. MariaDB: `tables` are rewritten unless the server zeroes what is deleted; while a value is found
+    they are rewritten all the same, and the log is renewed where the user may. TransientError when others' locks or
+    long transactions are in the way, TerminalError when this role may not rewrite a table.
     """
     values = _long_enough(values)
     if isinstance(store, SQLiteStore):
         return _scrub_file(store, values)
+    if isinstance(store, MariaDBStore):
+        with store.alone() as connection:
+            return _scrub_mariadb(store, connection, tables, values)
     with store.alone() as connection:
         connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_SECONDS}s'")
         try:
@@ -122,9 +136,9 @@ def _count(finder: Finder, read: Read) -> int:
 # SQLite and any file.
 
 
-def _in_files(paths: Sequence[Path], values: Sequence[str]) -> list[Trace]:
-    encodings = {"utf-8", *(_encoding(path) for path in paths)}
-    finder = _finder(value.encode(encoding) for value in values for encoding in encodings)
+def _in_files(paths: Sequence[Path], values: Sequence[str], besides: Iterable[str] = ()) -> list[Trace]:
+    encodings = {"utf-8", *besides, *(_encoding(path) for path in paths)}
+    finder = _finder(one for value in values for encoding in encodings if (one := _encoded(value, encoding)))
     found = []
     for path in paths:
         try:
@@ -135,6 +149,14 @@ def _in_files(paths: Sequence[Path], values: Sequence[str]) -> list[Trace]:
         if count:
             found.append(Trace(f"file {path.name}", count))
     return found
+
+
+def _encoded(value: str, encoding: str) -> bytes:
+    """Nothing where an encoding has no such letters."""
+    try:
+        return value.encode(encoding)
+    except UnicodeEncodeError:
+        return b""
 
 
 def _encoding(path: Path) -> str:
@@ -175,9 +197,43 @@ def _truncate_log(store: SQLiteStore) -> None:
         )
 
 
+# MariaDB.
+
+
+def _in_mariadb(
+    store: MariaDBStore, connection: Connection, values: Sequence[str]
+) -> list[Trace] | CannotLook:
+    try:
+        paths = innodb.files(store, connection)
+    except innodb.Unreadable as reason:
+        return CannotLook(str(reason))
+    return _in_files(paths, values, innodb.encodings(connection))
+
+
+def _scrub_mariadb(
+    store: MariaDBStore, connection: Connection, tables: Sequence[str], values: Sequence[str]
+) -> list[Trace] | CannotLook:
+    tables = [table for table in tables if not store.shape(table).is_view]
+    innodb.await_purge(connection)
+    written = innodb.scrubs(connection) or innodb.rewrite(connection, tables)
+    found = _in_mariadb(store, connection, values)
+    if isinstance(found, CannotLook):
+        return found
+    if not written:
+        return CannotLook("this user may not write tables anew (grant ALTER, CREATE and INSERT on them)")
+    if not values:
+        innodb.renew_log(connection)  # what it holds can't be told
+    if not found:
+        return found
+    innodb.rewrite(connection, tables)
+    innodb.renew_log(connection)
+    return _in_mariadb(store, connection, values)
+
+
 # PostgreSQL.
 
-_CATALOGS = ("pg_catalog.pg_statistic", "pg_catalog.pg_statistic_ext_data")  # samples of values
+_SAMPLES = "pg_catalog.pg_statistic"
+_CATALOGS = (_SAMPLES, "pg_catalog.pg_statistic_ext_data")  # samples of values
 # Every table, with its indexes and outsourced values under its name.
 _EVERYTHING = sa.text(
     "WITH tables AS (SELECT c.oid, c.reltoastrelid, format('%I.%I', n.nspname, c.relname) AS name"
@@ -205,6 +261,11 @@ _FILES = sa.text(
     " SELECT pg_relation_filepath(oid), false FROM owned UNION ALL SELECT pg_relation_filepath(i.indexrelid), true"
     " FROM owned o JOIN pg_index i ON i.indrelid = o.oid JOIN pg_class c ON c.oid = i.indexrelid"
     " JOIN pg_am a ON a.oid = c.relam WHERE a.amname IN ('btree', 'hash', 'gin', 'gist')"
+)
+# Whether anybody in this database may see what a transaction before :began deleted.
+_OLDER = sa.text(
+    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " AND greatest(age(backend_xmin), age(backend_xid)) > age(CAST(:began AS xid)))"
 )
 _FILE = sa.text("SELECT pg_relation_filepath(CAST(:table AS regclass))")
 _MAY_READ = (
@@ -245,8 +306,40 @@ def _in_server(connection: Connection, finder: Finder) -> list[Trace]:
     for name, path in connection.execute(_EVERYTHING).all():
         for part in _parts(connection, path):
             counts[name] = counts.get(name, 0) + _count(finder, _reader(connection, part))
+    if counts.get(_SAMPLES) and not _holds_more_than_rows(connection, _SAMPLES):
+        counts[_SAMPLES] = _in_samples(connection, finder)
     found = [Trace(f"relation {name}", count) for name, count in counts.items() if count]
     return found + _in_log(connection, finder)
+
+
+def _holds_more_than_rows(connection: Connection, table: str) -> bool:
+    """Whether pages of a table hold anything but rows that are there: what was deleted, bytes in free space."""
+    now = int(
+        connection.exec_driver_sql(
+            "SELECT CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text)"
+        ).scalar_one()
+    )
+    return any(
+        free_space_used(page, 4 if is_index else 0) or (not is_index and holds_deleted(page, now))
+        for page, is_index in _pages(connection, table)
+    )
+
+
+def _in_samples(connection: Connection, finder: Finder) -> int:
+    """How often a value stands in the planner's samples, read as text.
+
+    Samples of one column stand side by side in a page, each with a binary length before it that may look like a
+    character: `Name 127` before a sample of twelve bytes reads `Name 1270`.
+    """
+    if finder is None:
+        return 0
+    columns = ", ".join(f"CAST(stavalues{i} AS text)" for i in range(1, 6))
+    count = 0
+    for row in connection.exec_driver_sql(f"SELECT {columns} FROM {_SAMPLES}"):
+        text = "\0".join(value for value in row if value is not None)
+        text = text.replace('\\"', '"').replace("\\\\", "\\")
+        count += sum(1 for _ in finder[0].find_matches_as_indexes(text.encode(), overlapping=True))
+    return count
 
 
 def _in_log(connection: Connection, finder: Finder) -> list[Trace]:
@@ -342,6 +435,8 @@ def _rewrite_unclean(store: SQLStore, connection: Connection, tables: Sequence[s
             for page, is_index in _pages(connection, table)
         )
     ]
+    if unclean:
+        _outlast(connection, began)
     for table in unclean:
         before = connection.execute(_FILE, {"table": table}).scalar()
         connection.exec_driver_sql(f"VACUUM (FULL) {table}")
@@ -360,6 +455,16 @@ def _rewrite_unclean(store: SQLStore, connection: Connection, tables: Sequence[s
                 help="try again when long transactions are over",
                 where=store.name,
             )
+
+
+def _outlast(connection: Connection, began: int) -> None:
+    """Wait a while for transactions that may still see what was deleted before `began`: no rewriting leaves that out.
+
+    DBOS always has one that is up to a second old, where its tables stand in this database.
+    """
+    until = time.monotonic() + _OTHERS_SECONDS
+    while connection.execute(_OLDER, {"began": str(began % (1 << 32))}).scalar() and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def _pages(connection: Connection, table: str) -> Iterator[tuple[bytes, bool]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -18,6 +20,17 @@ from kept.stores.reflection import Besides
 from kept.stores.sql import SQLStore
 
 LOCK_SECONDS = 5
+_SETTINGS = (
+    "SELECT set_config('random_page_cost', '1.1', true), set_config('jit', 'off', true),"
+    f" set_config('lock_timeout', '{LOCK_SECONDS}s', true),"
+    " set_config('row_security', 'off', true)"  # rows that a policy hides raise instead of being missed
+)
+_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+_EXACT = (
+    ", set_config('datestyle', 'ISO, YMD', true), set_config('intervalstyle', 'postgres', true),"
+    " set_config('bytea_output', 'hex', true), set_config('extra_float_digits', '3', true)"
+)
+_PLANNED_ONCE = ", set_config('plan_cache_mode', 'force_generic_plan', true)"
 
 # Classes and codes of SQLSTATE after which the same call may succeed later (PostgreSQL's appendix A).
 _TRANSIENT = ("08", "40", "53", "57", "58", "55P03", "55006", "25P03", "25P04")
@@ -35,6 +48,7 @@ class PostgreSQLStore(SQLStore):
     """A PostgreSQL database; tables are those of the connection's search path."""
 
     dialect = "postgresql"
+    one_statement = True
 
     def __init__(self, name: str, url: URL) -> None:
         self._without_address: frozenset[str] = (
@@ -50,17 +64,48 @@ class PostgreSQLStore(SQLStore):
         event.listen(engine, "connect", _set_up)
         super().__init__(name, engine)
 
-    def prepare_write(self, connection: Connection) -> None:
-        connection.exec_driver_sql(
-            "SELECT set_config('random_page_cost', '1.1', true),"
-            f" set_config('lock_timeout', '{LOCK_SECONDS}s', true),"
-            " set_config('row_security', 'off', true)"  # rows that a policy hides raise instead of being missed
-        )
+    def prepare_write(self, connection: Connection, *, few: bool, exact: bool) -> None:
+        connection.connection.info.pop("kept_prepared", None)
+        before, after = (f"{_SNAPSHOT}; ", _EXACT) if exact else ("", "")
+        connection.exec_driver_sql(f"{before}{_SETTINGS}{after}{_PLANNED_ONCE if few else ''}")
 
-    def prepare_read(self, connection: Connection) -> None:
+    def prepare_read(self, connection: Connection, *, few: bool) -> None:
         # not READ ONLY: temporary tables can't be made in a transaction that is
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        self.prepare_write(connection)
+        connection.connection.info.pop("kept_prepared", None)
+        connection.exec_driver_sql(f"{_SNAPSHOT}; {_SETTINGS}{_PLANNED_ONCE if few else ''}")
+
+    def many(self, connection: Connection) -> None:
+        connection.exec_driver_sql("SELECT set_config('plan_cache_mode', 'auto', true)")
+
+    @contextmanager
+    def prepared(self, connection: Connection) -> Iterator[None]:
+        """Not behind a pooler, which may give the next transaction a server that knows no such statement."""
+        info, driver = connection.connection.info, connection.connection.driver_connection
+        assert driver is not None
+        before = driver.prepare_threshold
+        if info.get("kept_direct"):
+            driver.prepare_threshold, info["kept_prepared"] = 0, True
+        try:
+            yield
+        except sa.exc.NotSupportedError as error:
+            if "cached plan" not in str(error.orig):
+                raise
+            connection.invalidate()  # what was prepared is of no use any more; another connection prepares anew
+            raise TransientError("a column has another type than a moment ago", where=self.name) from None
+        finally:
+            driver.prepare_threshold = before
+
+    def end_read(self, connection: Connection, transaction: sa.Transaction) -> None:
+        """Rolled back, but where nothing but prepared queries were sent: the driver forgets those on ROLLBACK."""
+        if connection.invalidated or not connection.connection.info.pop("kept_prepared", False):
+            transaction.rollback()
+            return
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        if driver.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS:
+            transaction.commit()
+        else:
+            transaction.rollback()
 
     def row_address(self, table: str) -> sa.ColumnElement[Any] | None:
         without = self.shape(table).is_view or table in self._without_address
@@ -72,6 +117,12 @@ class PostgreSQLStore(SQLStore):
             " AND pg_catalog.pg_table_is_visible(oid)"
         ).all()
         self._without_address = frozenset(name for name, _ in rows)
+        self.has_triggers = bool(
+            connection.exec_driver_sql(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid"
+                " WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND pg_catalog.pg_table_is_visible(c.oid))"
+            ).scalar()
+        )
         return Besides(passed_over=frozenset(name for name, is_part in rows if is_part))
 
     def told(self, error: BaseException | None) -> StoreError:
@@ -121,11 +172,16 @@ def _words(code: str) -> str:
     return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
 
 
-def _set_up(connection: Any, _record: Any) -> None:
-    """Times without a zone are UTC to Kept, whatever the server's own zone; none is too far away to be read."""
+def _set_up(connection: Any, record: Any) -> None:
+    """Times without a zone are UTC to Kept, whatever the server's own zone; none is too far away to be read.
+
+    A pooler in between tells another process than the one that answers.
+    """
     autocommit = connection.autocommit
     connection.autocommit = True
     connection.execute("SET TIME ZONE 'UTC'")
+    [answering] = connection.execute("SELECT pg_backend_pid()").fetchone()
+    record.info["kept_direct"] = answering == connection.info.backend_pid
     connection.autocommit = autocommit
     for name in ("date", "timestamp", "timestamptz"):
         connection.adapters.register_loader(name, _AnyTime)

@@ -7,7 +7,7 @@ statements that depends on the schema and not on the people.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -15,8 +15,9 @@ from ahocorasick_rs import BytesAhoCorasick
 
 from kept.policy.words import TYPES
 from kept.stores.clauses import Clauses
+from kept.stores.collect import MANY
 from kept.stores.fates import Fates
-from kept.stores.reach import PEOPLE, Reach, as_keys
+from kept.stores.reach import FEW, PEOPLE, SOME, Reach, as_keys
 from kept.stores.schema import Reference
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Erasure, Walk, goes_along
@@ -33,6 +34,7 @@ SEARCHED = (
     "identifier",
     "card-number",
 )
+_REFERENCE = "reference"
 _SHORT = 4  # shorter values are found everywhere
 _ROWS = 10_000  # read at once
 
@@ -82,12 +84,12 @@ def fingerprint(store: SQLStore, walk: Walk, keys: Iterable[object]) -> Fingerpr
     Every sort that points at a person is taken, so that the search of files and logs has names too; `look` searches
     tables for the sorts in `SEARCHED` only.
     """
-    values: dict[str, set[str]] = {}
-    with store.read() as connection:
-        reach = Reach(connection, store, walk, by_person=False)
-        reach.people(as_keys(keys))
+    people = as_keys(keys)
+    with store.read(few=len(people) <= FEW) as connection:
+        reach = Reach(connection, store, walk, people, together=len(people) <= MANY)
         reach.stops()
-        say = reach.say
+        parts: list[str] = []
+        places: list[str] = []
         for number, stop in enumerate(walk.stops[: walk.own]):
             taken = [
                 c
@@ -96,15 +98,28 @@ def fingerprint(store: SQLStore, walk: Walk, keys: Iterable[object]) -> Fingerpr
             ]
             if not stop.hops:
                 taken += [column for column in stop.known_by if column not in taken]
-            if not taken or walk.tables[stop.table].is_view:
+            if walk.tables[stop.table].is_view:
                 continue
-            chosen = ", ".join(say.column("t", column) for column in taken)
-            source = f"{say.temporary(f'kept_stop_{number}')} s {say.join} {say.name(stop.table)} t"
-            for row in reach.run(f"SELECT {chosen} FROM {source} ON {say.same_row(stop.table, 't', 's')}"):
-                for column, value in zip(taken, row, strict=True):
-                    if value is not None and len(str(value)) >= _SHORT:
-                        values.setdefault(sort_of(walk, stop.table, column), set()).add(str(value))
-    return Fingerprint({sort: frozenset(found) for sort, found in values.items()})
+            parts += _values_at(reach, number, taken, start=len(places))
+            places += [sort_of(walk, stop.table, column) for column in taken]
+        found: dict[str, set[str]] = {}
+        if parts:
+            for place, value in reach.run(" UNION ALL ".join(parts)):
+                if len(str(value)) >= _SHORT:
+                    found.setdefault(places[place], set()).add(str(value))
+        reach.relations.drop()
+    return Fingerprint({sort: frozenset(values) for sort, values in found.items()})
+
+
+def _values_at(reach: Reach, number: int, columns: list[str], start: int) -> list[str]:
+    """Queries for the values of columns in the rows of a stop, each with the number of its place."""
+    say, table = reach.say, reach.walk.stops[number].table
+    source = f"{reach.stop(number)} s {say.join} {say.name(table)} t ON {say.same_row(table, 't', 's')}"
+    return [
+        f"SELECT {place} AS place, {say.as_text(say.column('t', column))} FROM {source}"
+        f" WHERE {say.column('t', column)} IS NOT NULL"
+        for place, column in enumerate(columns, start=start)
+    ]
 
 
 def sort_of(walk: Walk, table: str, column: str) -> str:
@@ -121,49 +136,99 @@ def look(store: SQLStore, erasure: Erasure, keys: Iterable[object], identifiers:
     Rows under a hold, and those between them and their person, aren't remains. Neither is a value that the own row of
     somebody else holds among its identifiers: two people who share a telephone are two.
     """
-    walk = erasure.walk
+    people = as_keys(keys)
+    with store.read(few=len(people) <= FEW) as connection:
+        found = None
+        if len(people) <= SOME and store.one_statement:
+            found = _look(Reach(connection, store, erasure.walk, people, together=True), erasure, identifiers)
+            if found is None:
+                store.many(connection)
+        if found is None:
+            found = _look(Reach(connection, store, erasure.walk, people), erasure, identifiers)
+    assert found is not None
+    return found
+
+
+def _look(reach: Reach, erasure: Erasure, identifiers: Fingerprint) -> list[Remain] | None:
+    """None where it is to be done in one statement, and these people have more than few rows: held ones, perhaps."""
+    reach.stops()
+    fates = Fates(reach, erasure)
+    looks = [
+        *_rows_that_should_be_gone(fates),
+        *_references_left(reach, fates),
+        *_rows_of_views(reach, fates),
+        *_values_left(reach, fates, identifiers),
+    ]
+    found = _remaining(reach, looks, few=reach.bound() if reach.together else None)
+    reach.relations.drop()
+    return found
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One place to look at: rows that the FROM-clause `source` gives remain."""
+
+    table: str
+    column: str
+    what: str
+    source: str
+
+
+def _remaining(reach: Reach, looks: Sequence[_Look], few: str | None = None) -> list[Remain] | None:
+    """What remains in these places; a reference into a table where one told already is not told again.
+
+    None where the condition `few` doesn't hold.
+    """
+    queries = {str(i): f"SELECT COUNT(*) FROM {place.source}" for i, place in enumerate(looks)}
+    if few is not None:
+        queries = {
+            what: f"SELECT CASE WHEN {few} THEN ({query}) ELSE 0 END" for what, query in queries.items()
+        }
+        queries["few"] = f"SELECT CASE WHEN {few} THEN 1 ELSE 0 END"
+    counts = reach.relations.numbers(queries)
+    if few is not None and not counts.pop("few"):
+        return None
     found: list[Remain] = []
-    with store.read() as connection:
-        reach = Reach(connection, store, walk, by_person=False)
-        reach.people(as_keys(keys))
-        reach.stops()
-        fates = Fates(reach, erasure)
-        fates.fill()
-        found += _rows_that_should_be_gone(reach, fates)
-        found += _references_left(reach, fates)
-        found += _rows_of_views(reach, fates)
-        found += _values_left(reach, fates, identifiers)
+    for count, place in zip(counts.values(), looks, strict=True):
+        if place.what != _REFERENCE:
+            told = False
+        else:
+            told = any(r.table == place.table and r.what == "key" for r in found)
+        if count and not told:
+            what = "key" if place.what == _REFERENCE else place.what
+            found.append(Remain(place.table, place.column, what, count))
     return found
 
 
-def _rows_that_should_be_gone(reach: Reach, fates: Fates) -> list[Remain]:
+def _rows_that_should_be_gone(fates: Fates) -> list[_Look]:
     """Rows that an erasure run now would delete."""
-    found = []
-    for table in fates.own:
-        count = _count(reach, f"{fates.of(table)} f WHERE f.go = 1")
-        if count:
-            found.append(Remain(table, "+".join(reach.say.key(table)), "key", count))
-    return found
+    return [
+        _Look(
+            table,
+            "+".join(fates.walk.tables[table].key or fates.say.key(table)),
+            "key",
+            f"{fates.of(table)} f WHERE f.go = 1",
+        )
+        for table in fates.own
+    ]
 
 
-def _references_left(reach: Reach, fates: Fates) -> list[Remain]:
+def _references_left(reach: Reach, fates: Fates) -> list[_Look]:
     """Rows that stay and still hold an erased person's key where they refer to a person, or to a row of theirs."""
     walk = reach.walk
     root = walk.root
-    found: list[Remain] = []
+    found: list[_Look] = []
     for table in walk.tables.values():
         if table.is_view:
             continue
         for reference in table.references:
             if reference.to == root.table and set(reference.to_columns) == set(root.person):
                 query = _to_people(reach, fates, reference)
-            elif reference.to in fates.names and not goes_along(walk, reference):
+            elif reference.to in fates.numbers and not goes_along(walk, reference):
                 query = _to_gone(reach, fates, reference)
             else:
                 continue
-            count = _count(reach, f"({query}) AS q")
-            if count and not any(r.table == table.name and r.what == "key" for r in found):
-                found.append(Remain(table.name, "+".join(reference.columns), "key", count))
+            found.append(_Look(table.name, "+".join(reference.columns), _REFERENCE, f"({query}) AS q"))
     return found
 
 
@@ -171,7 +236,7 @@ def _to_people(reach: Reach, fates: Fates, reference: Reference) -> str:
     say, table = reach.say, reference.table
     values = [f"s.k{reach.walk.root.person.index(column)}" for column in reference.to_columns]
     match = say.refers(reference, "t", "s", values=values)
-    source = f"{say.temporary(PEOPLE)} s {say.join} {say.name(table)} t ON {match}"
+    source = f"{reach.of(PEOPLE)} s {say.join} {say.name(table)} t ON {match}"
     owning = any(
         hop.reference == reference for i in fates.stops_at(table) for hop in reach.walk.stops[i].hops
     )
@@ -180,12 +245,13 @@ def _to_people(reach: Reach, fates: Fates, reference: Reference) -> str:
     )
 
 
-def _rows_of_views(reach: Reach, fates: Fates) -> list[Remain]:
+def _rows_of_views(reach: Reach, fates: Fates) -> list[_Look]:
     """Declared views that still give rows for the people: over tables that nobody declared, and so nobody emptied.
 
     Views that refer to the person's key are seen so; not those that refer to another row of theirs, which is gone.
     """
-    walk, found = reach.walk, []
+    walk = reach.walk
+    found: list[_Look] = []
     for stop in walk.stops[: walk.own]:
         if not walk.tables[stop.table].is_view:
             continue
@@ -194,9 +260,7 @@ def _rows_of_views(reach: Reach, fates: Fates) -> list[Remain]:
                 continue
             if set(hop.reference.to_columns) == set(walk.root.person):
                 rows = f"{_to_people(reach, fates, hop.reference)} AND NOT {_stays(reach, fates)}"
-                count = _count(reach, f"({rows}) AS q")
-                if count:
-                    found.append(Remain(stop.table, "+".join(hop.reference.columns), "key", count))
+                found.append(_Look(stop.table, "+".join(hop.reference.columns), "key", f"({rows}) AS q"))
     return found
 
 
@@ -219,7 +283,7 @@ def _to_gone(reach: Reach, fates: Fates, reference: Reference) -> str:
 
 def _accounted(fates: Fates, table: str, alias: str) -> str:
     """That a row is known: it goes (and was told already), or is held."""
-    if table not in fates.names:
+    if table not in fates.numbers:
         return "1 = 0"
     same = fates.say.same_row(table, alias, "g")
     return f"EXISTS (SELECT 1 FROM {fates.of(table)} g WHERE {same} AND (g.go = 1 OR g.stay = 1))"
@@ -229,14 +293,17 @@ def living(store: SQLStore, walk: Walk, identifiers: Fingerprint) -> set[str]:
     """Which of the values stand in a declared column of the same sort now: somebody's who stays, or held."""
     found: set[str] = set()
     with store.read() as connection:
-        reach = Reach(connection, store, walk, by_person=False)
+        reach = Reach(connection, store, walk, [])
         for sort, columns in _places(walk).items():
             if identifiers.values.get(sort):
-                name = _fill(reach, identifiers.values[sort])
-                reach.settle(name, "v")
+                name = f"kept_value_{list(_places(walk)).index(sort)}"
+                source = reach.say.listed("values")
+                given = reach.say.listing(identifiers.values[sort])
+                reach.make(name, f"SELECT j.v FROM {source}", index="v", values=given)
                 for table, column in columns:
-                    source = _holding(reach, name, table, column)
+                    source = _holding(reach, reach.of(name), table, column)
                     found.update(str(value) for (value,) in reach.run(f"SELECT DISTINCT j.v FROM {source}"))
+        reach.relations.drop()
     return found
 
 
@@ -276,12 +343,13 @@ def otherwise_written(
     if not identifiers.values.get("email"):
         return []
     with store.read() as connection:
-        reach = Reach(connection, store, erasure.walk, by_person=False)
-        reach.people(as_keys(keys))
+        reach = Reach(connection, store, erasure.walk, as_keys(keys))
         reach.stops()
         fates = Fates(reach, erasure)
-        fates.fill()
-        return _values_left(reach, fates, Fingerprint({"email": identifiers.values["email"]}), any_case=True)
+        emails = Fingerprint({"email": identifiers.values["email"]})
+        found = _remaining(reach, _values_left(reach, fates, emails, any_case=True))
+        reach.relations.drop()
+    return found or []
 
 
 def _places(walk: Walk) -> dict[str, list[tuple[str, str]]]:
@@ -294,62 +362,49 @@ def _places(walk: Walk) -> dict[str, list[tuple[str, str]]]:
 
 def _values_left(
     reach: Reach, fates: Fates, identifiers: Fingerprint, *, any_case: bool = False
-) -> list[Remain]:
+) -> list[_Look]:
     """Declared columns of the same sort that hold one of the values."""
-    found: list[Remain] = []
-    for sort, columns in _places(reach.walk).items():
+    found: list[_Look] = []
+    for number, (sort, columns) in enumerate(_places(reach.walk).items()):
         if sort not in SEARCHED or not identifiers.values.get(sort):
             continue
-        name = _fill(reach, identifiers.values[sort])
-        _pass_over_others(reach, name, sort, any_case=any_case)
-        reach.settle(name, "v")
+        name, given = f"kept_value_{number}", f"values_{number}"
+        others = _known_by_others(reach, sort, any_case=any_case)
+        query = f"SELECT j.v FROM {reach.say.listed(given)}" + (f" WHERE {others}" if others else "")
+        reach.make(name, query, index="v", **{given: reach.say.listing(identifiers.values[sort])})
         for table, column in columns:
-            known = f" WHERE NOT {_accounted(fates, table, 't')}" if table in fates.names else ""
+            known = f" WHERE NOT {_accounted(fates, table, 't')}" if table in fates.numbers else ""
             source = _in_any_case if any_case else _holding
-            count = _count(reach, source(reach, name, table, column) + known)
-            if count:
-                found.append(Remain(table, column, sort, count))
+            found.append(_Look(table, column, sort, source(reach, reach.of(name), table, column) + known))
     return found
 
 
 def _text(say: Clauses, walk: Walk, table: str, column: str) -> str:
     held = say.column("t", column)
-    return held if walk.tables[table].columns[column].sort == "text" else f"CAST({held} AS TEXT)"
+    if walk.tables[table].columns[column].sort == "text" and not say.mariadb:
+        return held
+    return say.text(held)
 
 
 def _in_any_case(reach: Reach, name: str, table: str, column: str) -> str:
     """The FROM-clause of rows `t` that hold a value `j` in any case."""
     held = _text(reach.say, reach.walk, table, column)
-    values = f"(SELECT DISTINCT lower(v) AS v FROM {reach.say.temporary(name)}) AS j"
+    values = f"(SELECT DISTINCT lower(v) AS v FROM {name} x) AS j"
     return f"{reach.say.name(table)} t {reach.say.join} {values} ON lower({held}) = j.v"
 
 
 def _holding(reach: Reach, name: str, table: str, column: str) -> str:
     """The FROM-clause of rows `t` that hold a value `j`: from the values along an index, else once over the rows."""
     indexed = any(index[0] == column for index in reach.walk.tables[table].indexes)
-    ways = [f"{reach.say.temporary(name)} j", f"{reach.say.name(table)} t"]
+    ways = [f"{name} j", f"{reach.say.name(table)} t"]
     source = f" {reach.say.join} ".join(ways if indexed else ways[::-1])
-    return f"{source} ON {_text(reach.say, reach.walk, table, column)} = j.v"
+    return f"{source} ON {reach.say.holds_text('t', reach.walk.tables[table].columns[column], 'j.v')}"
 
 
-def _fill(reach: Reach, values: Iterable[str]) -> str:
-    """A temporary table of values."""
-    name = f"kept_value_{len(reach.made)}"
-    source = (
-        "json_each(:given)"
-        if reach.say.sqlite
-        else "jsonb_array_elements_text(CAST(:given AS jsonb)) AS j(value)"
-    )
-    reach.run(f"CREATE TEMPORARY TABLE {name} AS SELECT CAST('' AS TEXT) AS v WHERE 1 = 0")
-    reach.made.append(name)
-    given = json.dumps(sorted(values))
-    reach.run(f"INSERT INTO {reach.say.temporary(name)} SELECT value FROM {source}", given=given)
-    return name
-
-
-def _pass_over_others(reach: Reach, name: str, sort: str, *, any_case: bool) -> None:
-    """Take out the values by which somebody else is known, or that stand in their own row where none is."""
+def _known_by_others(reach: Reach, sort: str, *, any_case: bool) -> str:
+    """That nobody else is known by a value `j`, nor has it in their own row where nobody is known by such."""
     walk, say = reach.walk, reach.say
+    parts = []
     for number, stop in enumerate(walk.stops):
         if stop.hops:
             continue
@@ -358,20 +413,16 @@ def _pass_over_others(reach: Reach, name: str, sort: str, *, any_case: bool) -> 
         ]
         for column in [c for c in same if c in stop.known_by] or same:
             else_s = f" AND NOT {_in_batch(reach, 't')}" if number == 0 else ""
-            held, value = _text(say, walk, stop.table, column), f"{name}.v"
+            same_value = say.holds_text("t", walk.tables[stop.table].columns[column], "j.v")
             if any_case:
-                held, value = f"lower({held})", f"lower({value})"
-            same_value = f"{held} = {value}{else_s}"
-            theirs = f"SELECT 1 FROM {say.name(stop.table)} t WHERE {same_value}"
-            reach.run(f"DELETE FROM {say.temporary(name)} WHERE EXISTS ({theirs})")
+                same_value = f"lower({_text(say, walk, stop.table, column)}) = lower(j.v)"
+            theirs = f"SELECT 1 FROM {say.name(stop.table)} t WHERE {same_value}{else_s}"
+            parts.append(f"NOT EXISTS ({theirs})")
+    return " AND ".join(parts)
 
 
 def _in_batch(reach: Reach, alias: str) -> str:
     match = " AND ".join(
         f"{reach.say.column(alias, c)} = q.k{i}" for i, c in enumerate(reach.walk.root.person)
     )
-    return f"EXISTS (SELECT 1 FROM {reach.say.temporary(PEOPLE)} q WHERE {match})"
-
-
-def _count(reach: Reach, source: str) -> int:
-    return int(reach.run(f"SELECT COUNT(*) FROM {source}").scalar_one())
+    return f"EXISTS (SELECT 1 FROM {reach.of(PEOPLE)} q WHERE {match})"

@@ -13,13 +13,17 @@ ColumnSort = Literal["text", "number", "time", "date", "boolean", "json", "bytes
 
 @dataclass(frozen=True)
 class Column:
-    """A column: `sort` is what Kept makes of the database's own `type`; `unique` when it alone must be unique."""
+    """A column: `sort` is what Kept makes of the database's own `type`; `unique` when it alone must be unique.
+
+    `collation` is how its texts compare, where the database must be told to compare others with them (MariaDB).
+    """
 
     name: str
     type: str
     sort: ColumnSort
     nullable: bool
     unique: bool = False
+    collation: str | None = None
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,17 @@ class SQLStore(ABC):
     disk full: try again later) or TerminalError (somebody has to mend it), naming the store and never a value.
     """
 
-    dialect: ClassVar[Literal["sqlite", "postgresql"]]
+    dialect: ClassVar[Literal["sqlite", "postgresql", "mariadb"]]
+    one_statement: ClassVar[bool] = False
+    """Whether one statement may change several tables, and costs a round trip: better one than many."""
+    fill_locks: ClassVar[bool] = False
+    """Whether a table that is filled from a query locks the rows it reads, unless each statement sees the newest."""
 
     def __init__(self, name: str, engine: Engine) -> None:
         self.name = name
         self.engine = engine
         self.broken_views: frozenset[str] = frozenset()
+        self.has_triggers = False  # the company's own, as far as the store tells
         self._schema: Schema | None = None
         self._tables: dict[str, sa.TableClause] = {}
 
@@ -44,7 +49,7 @@ class SQLStore(ABC):
         if self._schema is None or refresh:
             with self.read() as connection:
                 besides = self.besides(connection)
-                self._schema = reflect(connection, besides)
+                self._schema = self.reflected(connection, besides)
             self.broken_views = besides.broken
             self._tables = {}
         return self._schema
@@ -63,23 +68,28 @@ class SQLStore(ABC):
         return self._tables[name]
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """One transaction: committed when the block ends, rolled back when it raises."""
+    def write(self, *, few: bool = False, exact: bool = False) -> Iterator[Connection]:
+        """One transaction: committed when the block ends, rolled back when it raises.
+
+        `few`: its statements are about few people and sent again and again (`prepared`). `exact`: it sees one state
+        of the database, a TransientError tells of a row that somebody else has changed since, and a value that is
+        made text and a value again is the same.
+        """
         with self.telling(), self.engine.connect() as connection:
             connection = connection.execution_options(kept_write=True)
             with connection.begin():
-                self.prepare_write(connection)
+                self.prepare_write(connection, few=few, exact=exact)
                 yield connection
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """One consistent snapshot; temporary tables may be made, nothing of it stays."""
+    def read(self, *, few: bool = False) -> Iterator[Connection]:
+        """One consistent snapshot; temporary tables may be made, nothing of it stays. `few` as in `write`."""
         with self.telling(), self.engine.connect() as connection, connection.begin() as transaction:
-            self.prepare_read(connection)
+            self.prepare_read(connection, few=few)
             try:
                 yield connection
             finally:
-                transaction.rollback()
+                self.end_read(connection, transaction)
 
     @contextmanager
     def alone(self) -> Iterator[Connection]:
@@ -117,16 +127,32 @@ class SQLStore(ABC):
         """The driver's error in Kept's words."""
 
     @abstractmethod
-    def prepare_write(self, connection: Connection) -> None:
+    def prepare_write(self, connection: Connection, *, few: bool, exact: bool) -> None:
         """What a writing transaction starts with."""
 
     @abstractmethod
-    def prepare_read(self, connection: Connection) -> None:
+    def prepare_read(self, connection: Connection, *, few: bool) -> None:
         """What a reading transaction starts with."""
+
+    def end_read(self, connection: Connection, transaction: sa.Transaction) -> None:
+        """How a reading transaction ends."""
+        transaction.rollback()
+
+    @contextmanager
+    def prepared(self, connection: Connection) -> Iterator[None]:
+        """Statements sent inside are parsed and planned once for each connection, where the server can."""
+        yield
+
+    def many(self, connection: Connection) -> None:  # noqa: B027 not every database plans otherwise for few
+        """The transaction, begun for few people, turns out to be about many rows."""
 
     @abstractmethod
     def row_address(self, table: str) -> sa.ColumnElement[Any] | None:
         """Where a row stands (`rowid`, `ctid`), for tables without a key; None when the table has no such thing."""
+
+    def reflected(self, connection: Connection, besides: Besides) -> Schema:
+        """The shape of the database, read from its catalogue."""
+        return reflect(connection, besides)
 
     @abstractmethod
     def besides(self, connection: Connection) -> Besides:

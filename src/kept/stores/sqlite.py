@@ -78,7 +78,7 @@ class SQLiteStore(SQLStore):
         beside = (self.path.with_name(self.path.name + end) for end in ("", "-wal", "-shm", "-journal"))
         return [path for path in beside if path.exists()]
 
-    def prepare_write(self, connection: Connection) -> None:
+    def prepare_write(self, connection: Connection, *, few: bool, exact: bool) -> None:
         """`_begin` took the lock."""
         connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint = {self._checkpoint_pages}")
 
@@ -105,7 +105,7 @@ class SQLiteStore(SQLStore):
         with self.alone() as connection:
             connection.exec_driver_sql(f"PRAGMA wal_checkpoint({how})")
 
-    def prepare_read(self, connection: Connection) -> None:
+    def prepare_read(self, connection: Connection, *, few: bool) -> None:
         """Nothing: the first statement fixes the snapshot."""
 
     def row_address(self, table: str) -> sa.ColumnElement[Any] | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from kept.policy.grammar import Test
 from kept.stores.schema import Reference, Table
 
 Key = tuple[object, ...]
@@ -80,11 +81,30 @@ class Walk:
 
 
 @dataclass(frozen=True)
+class Last:
+    """The last link of a row's people: of the rows of `table` that refer along `ends` to a row of theirs, by `when`.
+
+    `paths` lead from the row to its people, one for each way in which it is somebody's. All such links are over when
+    the last one is; a row whose people have none has nothing to count from, and is `awaited` where that means that the
+    clock hasn't started yet. With `known_by` only rows are meant none of whose people is known by those columns of
+    their own row any more: what was held when they were erased.
+    """
+
+    table: str
+    paths: tuple[tuple[Reference, ...], ...]
+    ends: tuple[Reference, ...]
+    when: Test | None = None
+    awaited: bool = False
+    known_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Hold:
     """Rows of `table` stay while their clock hasn't passed `cutoff`: a clock that is empty hasn't started.
 
-    The clock is `clock` of the row that `path` leads to from the held row (none: the held row itself); without a
-    cutoff they stay for good. `columns` are the held ones; the others of a held row are cleared.
+    The clock is `clock` of the row that `path` leads to from the held row (none: the held row itself), or of each of
+    their people's links (`last`); without a cutoff they stay for good. `columns` are the held ones; the others of a
+    held row are cleared.
     """
 
     table: str
@@ -92,6 +112,14 @@ class Hold:
     clock: str | None = None
     cutoff: datetime | None = None
     path: tuple[Reference, ...] = ()
+    last: Last | None = None
+
+    @property
+    def clock_table(self) -> str:
+        """Where the clock stands."""
+        if self.last is not None:
+            return self.last.table
+        return self.path[-1].to if self.path else self.table
 
 
 @dataclass(frozen=True)
@@ -155,17 +183,32 @@ def owned_by_one(walk: Walk, table: str) -> bool:
 def goes_along(walk: Walk, reference: Reference) -> bool:
     """Whether a row that refers along this reference goes whenever the row it refers to goes.
 
-    So for a table's only way to its owners, for a link's end whose rows are removed, and for rows that belong to
-    whoever refers to them, which stay as long as anything does.
+    So for a table's only way to its owners, also where people of several kinds own it by that way, for a link's end
+    whose rows are removed, and for rows that belong to whoever refers to them, which stay as long as anything does.
     """
     stops = [walk.stops[i] for i in walk.of_table(reference.table, own=False)]
     own = [walk.stops[i] for i in walk.of_table(reference.table)]
     along = [s for s in own if any(hop.reference == reference and not hop.forward for hop in s.hops)]
     if reference.to == walk.root.table and any(stop.mode == "remove" for stop in along):
         return True
-    only = len(stops) == 1 and bool(along) and stops[0].mode != "anonymise"
-    if only and all(hop.reference == reference for hop in stops[0].hops):
+    # anybody's claim counts only while the row referred to stays; where that one goes, these must be reached too
+    only = bool(along) and all(_only_by(stop, reference) for stop in stops)
+    if only and _reached(walk, reference.to, {hop.parent for stop in along for hop in stop.hops}):
         return True
     targets = [walk.stops[i] for i in walk.of_table(reference.to)]
     forward = all(target.hops and all(hop.forward for hop in target.hops) for target in targets)
     return forward and all(any(hop.reference == reference for hop in target.hops) for target in targets)
+
+
+def _only_by(stop: Stop, reference: Reference) -> bool:
+    """Whether rows of a stop are somebody's by this reference alone, and then go with them."""
+    by = bool(stop.hops) and all(hop.reference == reference and not hop.forward for hop in stop.hops)
+    return by and stop.mode != "anonymise"
+
+
+def _reached(walk: Walk, table: str, ways: set[int]) -> bool:
+    """Whether a row of a table that goes is reached by one of some stops at it.
+
+    By another stop it goes alone only where that one removes it; what is shared goes with the last of its owners.
+    """
+    return all(walk.stops[i].mode == "share" for i in walk.of_table(table) if i not in ways)

@@ -1,8 +1,8 @@
 """Windows over the rows of a table that meet a condition: small enough for one short transaction each.
 
-A window is a range of places in the table (SQLite's rowids, PostgreSQL's heap blocks) where many rows are meant, and
-else a list of rows, found in one read. When the clock follows the order of insertion, only the places between its
-first and last rows are visited; what stands elsewhere is listed afterwards.
+A window is a range of places in the table (SQLite's rowids, PostgreSQL's heap blocks, MariaDB's numeric keys) where
+many rows are meant, and else a list of rows, found in one read. When the clock follows the order of insertion, only the
+places between its first and last rows are visited; what stands elsewhere is listed afterwards.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql
 
 from kept.errors import TerminalError
 from kept.stores.conditions import value
+from kept.stores.mariadb import integer_range
 from kept.stores.sql import SQLStore
 
 Cursor = tuple[int | str, ...]
@@ -64,9 +65,15 @@ def windows(
 ) -> Windows:
     """Windows over the rows for which `holds` is true; `clock` is theirs when it stands in the table itself."""
     address = store.row_address(table.name)
+    indexed = clock is not None and any(group[0] == clock.key for group in store.shape(table.name).indexes)
+    number = _number(store, table)
+    if number is not None and clock is not None and indexed:
+        ends = _ends(store, table, number, clock, bound)
+        first = max(ends[0], int(after[0]) + 1) if after else ends[0]
+        everything = Listed(store, table, holds, Keys(table, store), None)
+        return Rowid(store, table, number, first, ends[-1], everything)
     if address is None:
         return Listed(store, table, holds, Keys(table, store), after)
-    indexed = clock is not None and any(group[0] == clock.key for group in store.shape(table.name).indexes)
     if store.dialect == "sqlite":
         listed = Listed(store, table, holds, Rowids(address), after)
         if clock is None or not indexed:
@@ -83,6 +90,18 @@ def windows(
             first, last, expected = span
             return Blocks(address, max(first, int(after[0])) if after else first, last, expected, everywhere)
     return Listed(store, table, holds, Tids(address), after)
+
+
+def _number(store: SQLStore, table: sa.TableClause) -> sa.ColumnElement[Any] | None:
+    """The number by which a table of MariaDB is sorted, where its key is one."""
+    shape = store.shape(table.name)
+    if (
+        store.dialect != "mariadb"
+        or len(shape.key) != 1
+        or integer_range(shape.columns[shape.key[0]]) is None
+    ):
+        return None
+    return table.c[shape.key[0]]
 
 
 class Address(Protocol):
@@ -211,7 +230,10 @@ class Keys:
 
     def within(self, chosen: Sequence[Any]) -> sa.ColumnElement[bool]:
         if len(self.columns) == 1:
-            return self.columns[0].in_([value(one[0]) for one in chosen])
+            some = [one[0] for one in chosen]
+            return self.columns[0].in_(
+                sa.bindparam(None, some, type_=sa.types.NullType(), unique=True, expanding=True)
+            )
         return sa.tuple_(*self.columns).in_([sa.tuple_(*map(value, one)) for one in chosen])
 
     def cursor(self, one: Any) -> Cursor:
@@ -222,7 +244,7 @@ class Keys:
 
 
 class Rowid:
-    """Ranges of SQLite's rowids, as long as they yield; what is left then is listed.
+    """Ranges of SQLite's rowids, or of MariaDB's numeric keys, as long as they yield; what is left then is listed.
 
     A deleted row leaves no trace in an index of SQLite's, so when nothing is left the list costs nothing.
     """

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from examples.shared.database import opened
+from examples.shared.names import PEOPLE_AT_MOST, name_of
 from examples.sitelucent import generate
-from examples.sitelucent.database import opened
-from examples.sitelucent.names import PEOPLE_AT_MOST, name_of
 from kept.controls.collection.declare import Collecting
 from kept.controls.registry import load
 

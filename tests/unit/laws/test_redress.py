@@ -6,7 +6,7 @@ import pytest
 
 from kept.laws.law import LAWS, law, read
 from kept.laws.redress import authority, redress, refusals
-from kept.laws.region import EEA, applying, covers, offered
+from kept.laws.region import EEA, applying, offered
 from kept.policy import words
 
 ALL = ("gdpr", "uk-gdpr", "ccpa", "coppa")
@@ -45,16 +45,6 @@ def test_what_is_offered_is_what_a_persons_laws_give() -> None:
     assert "human-decision" not in californian
     assert offered(("gdpr", "ccpa"), None)["object"] == ("gdpr", "ccpa")
     assert all(set(offered(ALL, region)) <= set(words.RIGHTS) for region in (None, "fr", "uk", "us-ca"))
-
-
-def test_regions_lie_in_areas_as_the_policy_language_has_it() -> None:
-    assert EEA == words.EEA
-    regions = sorted(words.regions())
-    assert all(
-        covers(area, region) == words.covers(area, region)
-        for area in ("eea", "uk", "us", "us-ca", "fr", "elsewhere")
-        for region in regions
-    )
 
 
 @pytest.mark.parametrize("name", LAWS)

@@ -157,6 +157,7 @@ def test_a_damaged_state_puts_no_message_aside(imapd: Imapd, inbox: Inbox, state
     imapd.put(mail(1))
     state.checkpoint()
     state.engine.dispose()
+    assert state.path is not None
     with state.path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (state.path.stat().st_size - 4096))
@@ -279,6 +280,7 @@ def test_a_state_that_is_locked_is_tried_again(
         other.exec_driver_sql("PRAGMA busy_timeout=1")
     state.engine.dispose()
     monkeypatch.setattr("kept.state.database.BUSY_MILLISECONDS", 50)
+    assert state.path is not None
     holder = State(state.path)
     with holder.write():
         assert Pipe(mail(1)).into(inbox) == TRY_AGAIN

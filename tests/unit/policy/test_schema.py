@@ -19,7 +19,8 @@ VALIDATOR = Draft202012Validator(schema(SECTIONS))
 def as_an_editor_reads(path: Path) -> Any:
     """YAML as JSON: dates stay text, numbers are numbers."""
     yaml = YAML(typ="safe", pure=True)
-    yaml.constructor.yaml_constructors["tag:yaml.org,2002:timestamp"] = lambda _, node: node.value
+    known = yaml.constructor.yaml_constructors  # of the class: everybody's
+    yaml.constructor.yaml_constructors = known | {"tag:yaml.org,2002:timestamp": lambda _, node: node.value}
     return yaml.load(path.read_text("utf-8"))
 
 

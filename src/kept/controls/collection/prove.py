@@ -68,7 +68,7 @@ def _sources(company: Company, promise: Collecting, name: str) -> Proof:
         column = next((str(column) for column, sort in columns.items() if sort.type == "source"), None)
         if store not in company.schemas:
             gaps.append(
-                f"`{table}` can't be asked: {company.unreachable.get(store, 'the store does not answer')}"
+                f"`{table}` can't be asked: {company.unreachable.get(store, 'its kind of store is not measured yet')}"
             )
         elif column is None:
             gaps.append(f"`{table}` has no column of sort `source`, so nothing tells where a row came from")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import insert, select, update
@@ -16,6 +16,7 @@ from sqlalchemy import insert, select, update
 from kept.company import Company
 from kept.controls.retention.declare import Retention
 from kept.controls.retention.limits import Gap, Term, past, terms
+from kept.controls.retention.spared import sparing
 from kept.errors import TerminalError
 from kept.state.tables import acts
 from kept.state.workflows import Workflows
@@ -40,9 +41,10 @@ def _all(company: Company, now: datetime) -> tuple[list[tuple[Retention, Term]],
     """Every term of the policy at a time, in the order to sweep, and what can't be swept."""
     found: list[tuple[Retention, Term]] = []
     gaps: list[Gap] = []
+    spare = sparing(company)
     for promise in company.policy.section("retention").values():
         assert isinstance(promise, Retention)
-        for term in terms(company, promise, now):
+        for term in terms(company, promise, now, spare):
             if isinstance(term, Gap):
                 gaps.append(term)
             else:
@@ -149,7 +151,7 @@ class Sweep:
         found, _ = _all(self.company, datetime.fromisoformat(began))
         return found
 
-    def steps(self, act: str) -> Sequence[str]:
+    def steps(self, act: str, leg: int) -> Sequence[str]:
         found = self._found(act)
         destroyed = sorted({term.store for promise, term in found if promise.then == "destroy"})
         names = dict.fromkeys(f"sweep {promise.id} {term.place}" for promise, term in found)
@@ -198,7 +200,8 @@ class Sweep:
         company = self.company
         store = company.stores[term.store]
         tally = _Tally(**company.state.notes(act).get(part, _line(promise, term.place)))
-        due = overdue(store, expiry).rows
+        # counted with those who are spared, who may be others by now
+        due = overdue(store, replace(expiry, spared=())).rows
         tally.begin(due)
         tally.refused = None
 

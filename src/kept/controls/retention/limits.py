@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kept.company import Company
 from kept.controls.retention.declare import Retention
 from kept.controls.retention.rows import Rows, hangs_on, kept_clocks, other_limits, owning, running_holds
+from kept.controls.retention.spared import Sparing
 from kept.datamap.dated import Dated, dated
 from kept.policy.grammar import Clock, Period
 from kept.policy.words import TYPES
 from kept.stores.blanks import emptying
-from kept.stores.due import Expiry, Held, Overdue
+from kept.stores.due import Expiry, Held, Overdue, Spared
 from kept.stores.expiry import overdue
 from kept.stores.schema import Reference
-from kept.stores.walk import Walk, emptied
+from kept.stores.walk import Last, Walk, emptied
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Term:
     first `along` (rows of ties without data of their own), after `unlink` (references that are emptied), and never
     while rows refer to it along `dependents`, nor while other data of the row has time left (`others`): then only its
     columns are emptied. Columns of `stuck` can't be; rows that stay with them are past their limit for all to see.
-    `cut` are references to the person among `clear`. What is `held` keeps its own columns, and the row.
+    `cut` are references to the person among `clear`. What is `held` keeps its own columns, and the row. Whoever is
+    spared (`sparing`) keeps everything.
     """
 
     store: str
@@ -41,6 +43,7 @@ class Term:
     dependents: tuple[Reference, ...] = ()
     held: tuple[Held, ...] = ()
     others: tuple[Held, ...] = ()
+    sparing: Sparing | None = None
     depth: int = 0
 
     @property
@@ -59,13 +62,15 @@ class Term:
             only=rows.only,
             always=rows.always,
             today=rows.today,
+            last=rows.last,
+            spared=self._spared(self.clear, whole=True),
             unless_held=(*self.held, *self.others),
             unless_referenced_by=self.dependents,
             unlink=self.unlink,
             remove_first=self.along,
         )
         groups: dict[tuple[Held, ...], list[str]] = {}
-        if not self.whole or self.dependents or self.held or self.others:
+        if not self.whole or self.dependents or self.held or self.others or gone.spared:
             for column in self.clear:
                 groups.setdefault(self._holding(column), []).append(column)
         blanked = [
@@ -73,6 +78,7 @@ class Term:
                 self._left(holding),
                 then="blank",
                 blank_columns=tuple(columns),
+                spared=self._spared(columns),
             )
             for holding, columns in groups.items()
         ]
@@ -82,8 +88,16 @@ class Term:
         """Rows that are past their limit: what the store is to take, and what it can't."""
         return [
             *self.expiries(),
-            *(self._left(holding) for holding in dict.fromkeys(self._holding(c) for c in self.stuck)),
+            *(
+                replace(self._left(holding), spared=self._spared(self.stuck))
+                for holding in dict.fromkeys(self._holding(c) for c in self.stuck)
+            ),
         ]
+
+    def _spared(self, columns: Iterable[str], *, whole: bool = False) -> tuple[Spared, ...]:
+        if self.sparing is None:
+            return ()
+        return self.sparing.of_rows(self.store, self.rows.table, columns, whole=whole)
 
     def _holding(self, column: str) -> tuple[Held, ...]:
         """The holds that keep a column of a row."""
@@ -99,6 +113,7 @@ class Term:
             only=rows.only,
             always=rows.always,
             today=rows.today,
+            last=rows.last,
             unless_held=holding,
         )
 
@@ -111,8 +126,13 @@ class Gap:
     reason: str
 
 
-def terms(company: Company, retention: Retention, now: datetime) -> Iterator[Term | Gap]:
-    """Every table a retention speaks of at a time: as a term, or as the reason why there is none."""
+def terms(
+    company: Company, retention: Retention, now: datetime, spare: Sparing | None = None
+) -> Iterator[Term | Gap]:
+    """Every table a retention speaks of at a time: as a term, or as the reason why there is none.
+
+    `spare` says whose rows are left alone for now.
+    """
     policy = company.policy
     if not isinstance(retention.until, Clock):
         for place in _places(company, retention):
@@ -139,9 +159,17 @@ def terms(company: Company, retention: Retention, now: datetime) -> Iterator[Ter
         for walk, rows in seen:
             place = f"{walk.store}.{rows.table}"
             reached.add(place)
-            if rows.clock is not None:
+            last = _erased_only(company, retention, str(name), walk, rows.last)
+            if rows.last is not None and last is None:
+                why = "whether somebody was erased can't be told from their row, and for others another limit decides"
+                yield Gap(place, why)
+            elif rows.clock is not None:
+                if last is not None and last.known_by:
+                    yield Gap(place, "of people who are here still it takes nothing: another limit decides")
                 always = clock.event.moment != "ended"
-                key = Rows(rows.table, rows.clock, cutoff, rows.path, rows.only, always, today, walk.kind)
+                key = Rows(
+                    rows.table, rows.clock, cutoff, rows.path, rows.only, always, today, walk.kind, last
+                )
                 columns = found[key][1] if key in found else ()
                 found[key] = (walk, tuple(dict.fromkeys((*columns, *rows.columns))))
             elif place not in told or not rows.whose:
@@ -152,7 +180,30 @@ def terms(company: Company, retention: Retention, now: datetime) -> Iterator[Ter
                 why = company.unreachable.get(store) or "nothing leads to its rows"
                 yield Gap(str(table), why)
     for key, (walk, columns) in found.items():
-        yield from _terms(company, retention, walk, key, columns, now)
+        for term in _terms(company, retention, walk, key, columns, now):
+            yield term if isinstance(term, Gap) else replace(term, sparing=spare)
+
+
+def _erased_only(
+    company: Company, retention: Retention, name: str, walk: Walk, last: Last | None
+) -> Last | None:
+    """The links that a limit counts from: of a hold beside another limit on the same data, for what it alone kept.
+
+    Such a promise says why data outlives an erasure. Its end is no reason to take what people who are here still have.
+    None where the two can't be told apart.
+    """
+    others = (
+        other
+        for other in company.policy.section("retention").values()
+        if isinstance(other, Retention) and other is not retention and name in other.keeps and not other.hold
+    )
+    if last is None or not retention.hold or not any(others):
+        return last
+    shape, dialect = walk.tables[walk.root.table], company.stores[walk.store].dialect
+    known_by = walk.root.known_by
+    if not known_by or any(emptying(dialect, shape, column).to is None for column in known_by):
+        return None
+    return replace(last, known_by=known_by)
 
 
 def _dated(company: Company, name: str, clock: Clock) -> Iterator[tuple[Walk, Dated]]:
@@ -192,7 +243,7 @@ def _terms(
     }
     anonymise = retention.then == "anonymise"
     structure = {*table.key, *(c for r in table.references if not r.path for c in r.columns)}
-    sqlite = company.stores[walk.store].dialect == "sqlite"
+    dialect = company.stores[walk.store].dialect
     clear: list[str] = []
     stuck: list[str] = []
     for column in columns:
@@ -205,7 +256,7 @@ def _terms(
         if column in structure:
             stuck += [column] if personal else []
         else:
-            (clear if emptying(sqlite, table, column).to is not None else stuck).append(column)
+            (clear if emptying(dialect, table, column).to is not None else stuck).append(column)
     others = other_limits(company, retention, place, rows, now)
     cut: list[str] = []
     for reference in owning(walk, rows.table, {str(n) for n in retention.keeps}) if anonymise else ():
@@ -230,9 +281,15 @@ def _terms(
         dependents,
         running_holds(company, retention, place, now),
         others if whole else (),
-        depth=max(walk.of_table(rows.table)),
+        depth=_depth(walk, rows),
     )
     if term.measured():
         yield term
     else:
         yield Gap(place, "it has no column that could be emptied")
+
+
+def _depth(walk: Walk, rows: Rows) -> int:
+    """How far rows are from people; those that count from links go before the links do, which are their clock."""
+    own = max(walk.of_table(rows.table))
+    return own if rows.last is None else max(own, *(i + 1 for i in walk.of_table(rows.last.table)))

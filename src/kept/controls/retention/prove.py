@@ -5,16 +5,19 @@ from __future__ import annotations
 from kept.company import Company
 from kept.controls.retention.declare import Retention
 from kept.controls.retention.limits import Gap, past, terms
+from kept.controls.retention.spared import sparing
 from kept.errors import KeptError
 from kept.evidence.proof import Measured, Proof
 from kept.policy.entry import Promise
+
+SPARED = "their people had the use of their data restricted, or somebody set a hold on it"
 
 
 def prove(company: Company, promise: Promise) -> list[Proof]:
     """One measure for each table the promise speaks of; a table that can't be asked is unproven."""
     assert isinstance(promise, Retention)
     proofs = []
-    for term in terms(company, promise, company.clock()):
+    for term in terms(company, promise, company.clock(), sparing(company)):
         if isinstance(term, Gap):
             proofs.append(Proof("measure", "unproven", f"`{term.place}` is not measured: {term.reason}."))
             continue
@@ -31,19 +34,26 @@ def prove(company: Company, promise: Promise) -> list[Proof]:
             "oldest": seen.oldest.isoformat() if seen.oldest else None,
             "unreadable": seen.unreadable,
             "unstarted": seen.unstarted,
+            "spared": seen.spared,
         }
+        spared = f" {seen.spared} more are spared: {SPARED}." if seen.spared else ""
         if seen.rows:
             why = f" {' and '.join(term.stuck)} can't be emptied." if term.stuck else ""
-            says = f"{seen.rows} rows of `{term.place}` are past their limit.{why}"
+            says = f"{seen.rows} rows of `{term.place}` are past their limit.{why}{spared}"
             proofs.append(Proof("measure", "broken", says, measured))
         elif seen.unreadable:
-            says = f"{seen.unreadable} rows of `{term.place}` have a clock that can't be read."
+            says = f"{seen.unreadable} rows of `{term.place}` have a clock that can't be read.{spared}"
             proofs.append(Proof("measure", "unproven", says, measured))
         elif seen.unstarted:
-            says = f"{seen.unstarted} rows of `{term.place}` have no clock that could ever pass."
+            says = f"{seen.unstarted} rows of `{term.place}` have no clock that could ever pass.{spared}"
             proofs.append(Proof("measure", "unproven", says, measured))
         else:
-            proofs.append(Proof("measure", "kept", f"No row of `{term.place}` is past its limit.", measured))
+            says = f"No row of `{term.place}` is past its limit."
+            if seen.spared:
+                says = (
+                    f"No row of `{term.place}` is past its limit but {seen.spared} that are spared: {SPARED}."
+                )
+            proofs.append(Proof("measure", "kept", says, measured))
     if promise.at_least is not None:
         says = f"Nothing measures that nothing of it goes earlier than {promise.at_least}."
         proofs.append(Proof("measure", "unproven", says))

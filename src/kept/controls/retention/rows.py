@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from kept.company import Company
@@ -15,7 +15,7 @@ from kept.policy.grammar import Clock, Period
 from kept.policy.policy import Policy
 from kept.stores.due import Held, Only
 from kept.stores.schema import Reference
-from kept.stores.walk import Hold, Walk, emptied
+from kept.stores.walk import Hold, Last, Walk, emptied
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,12 @@ class Rows:
     always: bool = False
     today: date | None = None
     kind: str = ""
+    last: Last | None = None
 
 
 def kept_clocks(policy: Policy, place: str, rows: Rows) -> set[str]:
     """The columns of a table that must stay as long as its rows do: clocks, and what tests read."""
-    made = {rows.clock} if not rows.path else set()
+    made = {rows.clock} if not rows.path and rows.last is None else set()
     for kind in policy.people.values():
         root = policy.root(kind.name)
         if root is not None and root.table == place:
@@ -47,8 +48,13 @@ def kept_clocks(policy: Policy, place: str, rows: Rows) -> set[str]:
     return made
 
 
-def _limited(company: Company, retention: Retention, data: Data, place: str, now: datetime) -> Iterator[Held]:
-    """Some data's rows in a table until a limit is past; for good where there is no limit, or no clock."""
+def _limited(
+    company: Company, retention: Retention, data: Data, place: str, now: datetime, *, awaited: bool
+) -> Iterator[Held]:
+    """Some data's rows in a table until a limit is past; for good where there is no limit, or no clock.
+
+    Of people without a link to count from, the limit isn't past if it is `awaited`; a hold then holds nothing.
+    """
     policy, until = company.policy, retention.until
     event, cutoff = "recorded", None
     if isinstance(until, Clock):
@@ -62,7 +68,8 @@ def _limited(company: Company, retention: Retention, data: Data, place: str, now
             if f"{walk.store}.{rows.table}" == place:
                 found = True
                 limit = cutoff if rows.clock is not None else None
-                yield Held(Hold(rows.table, rows.columns, rows.clock, limit, rows.path), rows.only)
+                last = replace(rows.last, awaited=awaited) if rows.last is not None else None
+                yield Held(Hold(rows.table, rows.columns, rows.clock, limit, rows.path, last), rows.only)
     if not found:
         yield _for_good(data, place)
 
@@ -89,10 +96,16 @@ def other_limits(
         ]
         if data.name in retention.keeps:
             limits = [retention]  # the first limit that passes decides
-        here = [list(_limited(company, limit, data, place, now)) for limit in limits]
+        here = [list(_limited(company, limit, data, place, now, awaited=True)) for limit in limits]
         if any(
             all(
-                (h.hold.clock, h.hold.path, h.hold.cutoff) == (rows.clock, rows.path, rows.cutoff)
+                (
+                    h.hold.clock,
+                    h.hold.path,
+                    h.hold.cutoff,
+                    h.hold.last and replace(h.hold.last, awaited=False),
+                )
+                == (rows.clock, rows.path, rows.cutoff, rows.last and replace(rows.last, known_by=()))
                 for h in one
             )
             for one in here
@@ -113,7 +126,7 @@ def running_holds(company: Company, retention: Retention, place: str, now: datet
             if isinstance(other, Retention) and other.hold and other is not retention
             for data in _in(company.policy, place)
             if data.name in other.keeps
-            for held in _limited(company, other, data, place, now)
+            for held in _limited(company, other, data, place, now, awaited=False)
         )
     )
 

@@ -3,99 +3,137 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from kept.company import Company
-from kept.controls.rights import answer, requests
+from kept.controls.rights import answer, register, tasks, uploads
+from kept.controls.rights.acting import Acting, Legs
+from kept.controls.rights.archives import Archives, Frame, slots_of
+from kept.controls.rights.batches import Batches
+from kept.controls.rights.forms import Slot
 from kept.controls.rights.people import Person, must_be_there
+from kept.controls.rights.places import Columns, places, refuse_unreached
+from kept.controls.rights.subjects import subjects
 from kept.datamap.drift import UndeclaredColumn, undeclared_columns
-from kept.errors import TerminalError
+from kept.errors import TransientError
 from kept.policy.entry import Promise
 from kept.policy.policy import Policy
 from kept.stores.collect import collect
 from kept.stores.walk import Key, Walk, owned_by_one
 
-CHUNK = 500  # people whose rows are in memory at once
+CHUNK = 1000  # people answered in one step; how much of their rows is in memory is `archives.MEMORY`
 Sentence = Callable[[Promise], str]
 
 
-class Access:
-    """The act `access`: steps `answer N` (CHUNK people each), then `close`."""
+class Access(Acting):
+    """The act `access`: `answer N` for each CHUNK people, `hand` and `tasks` where staff must look, then `close`."""
 
-    def __init__(self, company: Company, sentence: Sentence) -> None:
-        self.company = company
+    verb: ClassVar = "access"
+
+    def __init__(self, company: Company, batches: Batches, sentence: Sentence) -> None:
+        super().__init__(company, batches)
         self.sentence = sentence
 
-    def plan(self, people: Sequence[Person]) -> list[str]:
-        """The steps for a batch; raises TerminalError where a declared place can't be reached."""
-        check(self.company, people)
-        return [f"answer {start}" for start in range(0, len(people), CHUNK)] + ["close"]
+    def plan(self, people: Sequence[Person]) -> Legs:
+        kinds = dict.fromkeys(person.kind for person in people)
+        refuse_unreached(self.company, kinds)
+        steps = [f"answer {start}" for start in range(0, len(people), CHUNK)]
+        if any(places(self.company, kind).by_hand for kind in kinds):
+            return [[*steps, "hand", "tasks"], ["close"]]
+        return [[*steps, "close"]]
 
-    def steps(self, act: str) -> Sequence[str]:
-        return requests.detail_of(self.company, act).steps if requests.is_open(self.company, act) else []
+    def do(self, act: str, word: str, rest: str) -> None:
+        match word:
+            case "answer":
+                self._answer(act, int(rest))
+            case "hand":
+                tasks.by_hand(self.company, act, self.batches.must(act).persons(), "send them what stands")
+            case "tasks":
+                self.batches.wait(act, "tasks")
+            case _:
+                self._close(act)
 
-    def step(self, act: str, name: str) -> None:
-        if not requests.is_open(self.company, act):
-            return
-        if name == "close":
-            self._close(act)
-        else:
-            self._answer(act, int(name.removeprefix("answer ")))
+    def walk(self, kind: str) -> Walk | None:
+        """The way to what an answer tells people of a kind, in the SQL store they stand in."""
+        found = self.company.map.walk(kind)
+        if found is None:
+            return None
+        return told(self.company.policy, found, undeclared_columns(self.company.policy, self.company.schemas))
+
+    def columns(self, kind: str) -> dict[str, Columns]:
+        """What an answer tells from stores behind an API, by store."""
+        return dict(places(self.company, kind).records)
+
+    def frame(self, kind: str, slots: Mapping[str, tuple[Slot, ...]]) -> Frame:
+        """What stands in the answer of each person of a kind."""
+        return answer.frame(self.company.policy, self.company.clock(), slots, self.sentence)
 
     def _answer(self, act: str, start: int) -> None:
-        company, detail = self.company, requests.detail_of(self.company, act)
-        batch = list(zip(detail.whos(), detail.requests, strict=True))[start : start + CHUNK]
-        wanted = dict(batch)
-        company.answers.mkdir(mode=0o700, exist_ok=True)
-        for kind, keys in detail.people.items():
-            undeclared = undeclared_columns(company.policy, company.schemas)
-            walk = told(company.policy, company.walk(kind), undeclared)
-            chosen = [key for key in keys if str(Person(kind, key)) in wanted]
-            if not chosen:
-                continue
-            must_be_there(company, kind, chosen)
-            held: dict[Key, dict[str, dict[str, list[answer.Row]]]] = {
-                key: defaultdict(lambda: defaultdict(list)) for key in chosen
-            }
-            of_column = _data_of(walk)
-            for portion in collect(company.stores[walk.store], walk, chosen):
-                place, names = f"{walk.store}.{portion.table}", of_column[portion.table]
-                for key, row in portion.rows:
-                    for data in dict.fromkeys(name for column in row for name in names[column]):
-                        held[key][data][place].append({c: v for c, v in row.items() if data in names[c]})
-            explained = {
-                data: answer.explain(company.policy, data, self.sentence)
-                for data in dict.fromkeys(
-                    n for columns in of_column.values() for names in columns.values() for n in names
-                )
-            }
-            for key, found in held.items():
-                request = wanted[str(Person(kind, tuple(map(str, key))))]
-                whole = answer.Answer(
-                    company.policy.name,
-                    company.policy.version,
-                    company.clock(),
-                    answer.contacts(company.policy),
-                    tuple(
-                        answer.Held(name, explained[name], found[name])
-                        for name in explained
-                        if name in company.policy.data or found[name]
-                    ),
-                )
-                answer.write(whole, company.answers / f"{request}.zip")
-                detail.traces[request] = {name.data: name.rows for name in whole.held}
-        requests.remember(company, act, detail)
+        detail = self.batches.must(act)
+        batch = list(zip(detail.persons(), detail.requests, strict=True))[start : start + CHUNK]
+        for kind in detail.people:
+            chosen: dict[Key, str] = {person.key: request for person, request in batch if person.kind == kind}
+            if chosen:
+                if self.company.map.walk(kind) is not None:
+                    must_be_there(
+                        self.company, kind, [person.key for person, _ in batch if person.kind == kind]
+                    )
+                detail.traces |= self.write(kind, chosen, act)
+        self.batches.remember(act)
+
+    def write(self, kind: str, people: Mapping[Key, str], act: str = "") -> dict[str, dict[str, int]]:
+        """Write `REQUEST.zip` for each person of a kind, from one snapshot of each store; the rows of each, by data.
+
+        A file that a row shown to the person names comes along, as it stands in its folder when the zip is written.
+        All zips are on the disk when it returns. Raises TransientError where they can't be written.
+        """
+        company, walk, records = self.company, self.walk(kind), self.columns(kind)
+        names = data_of(walk) if walk is not None else {}
+        for store, tables in records.items():
+            names |= {f"{store}.{table}": dict(columns) for table, columns in tables.items()}
+        try:
+            company.answers.mkdir(mode=0o700, exist_ok=True)
+        except OSError as wrong:
+            raise TransientError(
+                f"the folder of answers can't be made: {wrong.strerror}", where=company.answers.name
+            ) from None
+        frame = self.frame(kind, slots_of(names))
+        with Archives(frame, company.answers, people, stores=company.files) as archives:
+            if walk is not None:
+                paths = uploads.columns(company, walk.store)
+                for portion in collect(company.stores[walk.store], walk, people):
+                    archives.take(f"{walk.store}.{portion.table}", portion.rows)
+                    for key, store, path in uploads.in_rows(paths, portion):
+                        archives.attach(key, store, path)
+            for store, tables in records.items():
+                for place, rows in self._records(act, kind, list(people), store, tables):
+                    archives.take(place, rows)
+            return archives.write()
+
+    def _records(
+        self, act: str, kind: str, keys: Sequence[Key], store: str, tables: Columns
+    ) -> Iterator[tuple[str, list[tuple[Key, Mapping[str, object]]]]]:
+        """Rows of people in a store behind an API, portion by portion."""
+        ids = subjects(
+            self.company, places(self.company, kind), [tuple(map(str, key)) for key in keys], store
+        )
+        whose = {subject: key for key, found in ids.items() for subject in found}
+        wanted = {table: list(columns) for table, columns in tables.items() if columns}
+        if whose and wanted:
+            for subject, table, row in self.company.records[store].collect(list(whose), wanted, act):
+                yield f"{store}.{table}", [(whose[subject], row)]
 
     def _close(self, act: str) -> None:
-        company, detail = self.company, requests.detail_of(self.company, act)
-        pseudonyms = requests.pseudonyms_of(company, act)
+        company, detail = self.company, self.batches.must(act)
+        pseudonyms = {request.id: request.pseudonym for request in register.of_act(company, act)}
         company.ledger.append_many(
             [
                 (
-                    f"access {request}",
+                    f"{self.verb} {request}",
                     {
-                        "act": "access",
+                        "act": self.verb,
                         "request": request,
                         "person": pseudonyms[request],
                         "policy": company.policy.source.digest,
@@ -105,10 +143,8 @@ class Access:
                 for request in detail.requests
             ]
         )
-        requests.close(
-            company,
-            act,
-            {request: {"rows": sum(detail.traces[request].values())} for request in detail.requests},
+        self.close(
+            act, {request: {"rows": sum(detail.traces[request].values())} for request in detail.requests}
         )
 
 
@@ -159,28 +195,22 @@ def facts(policy: Policy, walk: Walk) -> dict[str, str]:
     return {column: sort for column, sort in found.items() if column in own}
 
 
-def _data_of(walk: Walk) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Which data each column of each table holds."""
+def with_facts(policy: Policy, walk: Walk) -> Walk:
+    """The walk with the columns of a person's own row that tell of them because of a fact, declared as data or not."""
+    found = {c: sort for c, sort in facts(policy, walk).items() if c not in walk.root.columns}
+    root = replace(
+        walk.root,
+        columns={**dict.fromkeys(found, (walk.kind,)), **walk.root.columns},
+        sorts={**found, **walk.root.sorts},
+    )
+    return replace(walk, stops=(root, *walk.stops[1:]))
+
+
+def data_of(walk: Walk) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Which data each column of each table (`store.table`) holds."""
     found: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
     for stop in walk.stops[: walk.own]:
+        columns = found[f"{walk.store}.{stop.table}"]
         for column, names in stop.columns.items():
-            known = found[stop.table].get(column, ())
-            found[stop.table][column] = tuple(dict.fromkeys((*known, *names)))
-    return found
-
-
-def unreached(company: Company, kinds: Iterable[str]) -> list[str]:
-    """Every declared place with data of these kinds that a request can't reach, and whatever the map is wrong about."""
-    missing = [reason for kind in kinds for reason in company.out_of_reach(kind)]
-    missing += [problem.message for problem in company.map.problems if problem.severity == "error"]
-    return list(dict.fromkeys(missing))
-
-
-def check(company: Company, people: Sequence[Person]) -> None:
-    """Refuse a request that can't be answered in full, naming every declared place that can't be reached."""
-    missing = unreached(company, dict.fromkeys(person.kind for person in people))
-    if missing:
-        raise TerminalError(
-            "the request can't be carried out in full: " + "; ".join(missing),
-            help="connect the store, or declare the data where it can be reached; until then the request stays open",
-        )
+            columns[column] = tuple(dict.fromkeys((*columns.get(column, ()), *names)))
+    return dict(found)

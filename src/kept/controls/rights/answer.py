@@ -5,29 +5,23 @@ For each kind of data it says what GDPR Art. 15(1) asks: what is held, why, from
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import os
-import zipfile
-from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
-from pathlib import Path
+from datetime import datetime
 
-from ahocorasick_rs import BytesAhoCorasick
 from jinja2 import Environment, PackageLoader
 
 from kept.controls.collection.declare import Collecting
 from kept.controls.disclosure.declare import Disclosure
 from kept.controls.purposes.declare import Purpose
 from kept.controls.retention.declare import Retention
+from kept.controls.rights.archives import Around, Frame
+from kept.controls.rights.archives import holds as holds  # an answer is asked by this name
+from kept.controls.rights.forms import Slot, as_json, encoded
 from kept.policy.conditions import Conditional
 from kept.policy.entry import Promise
 from kept.policy.policy import Policy
 
-Row = Mapping[str, object]
 Sentence = Callable[[Promise], str]
 
 
@@ -42,16 +36,11 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class Held:
-    """One kind of data held about one person: rows by `store.table`, each row by column."""
+class Told:
+    """One kind of data as the page tells of it."""
 
     data: str
     explanation: Explanation
-    tables: Mapping[str, Sequence[Row]]
-
-    @property
-    def rows(self) -> int:
-        return sum(len(rows) for rows in self.tables.values())
 
     @property
     def is_fact(self) -> bool:
@@ -61,18 +50,12 @@ class Held:
     @property
     def title(self) -> str:
         """`Account`, `Tie: works for`."""
-        return self.data.replace("tie ", "tie: ").replace("-", " ").capitalize()
+        return title(self.data)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """Everything held about one person."""
-
-    policy: str
-    version: date
-    at: datetime
-    contacts: tuple[Mapping[str, str], ...]
-    held: tuple[Held, ...]
+def title(data: str) -> str:
+    """A data's name, or `tie LINK`, as a heading."""
+    return data.replace("tie ", "tie: ").replace("-", " ").capitalize()
 
 
 def explain(policy: Policy, data: str, sentence: Sentence) -> Explanation:
@@ -102,88 +85,42 @@ def contacts(policy: Policy) -> tuple[Mapping[str, str], ...]:
 _PAGES = Environment(
     loader=PackageLoader("kept.controls.rights"), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
+_HERE = "\0"  # in a page's template: where a part of it ends; no text of a policy has it, YAML forbids it
 
 
-def write(answer: Answer, path: Path) -> None:
-    """Write the zip, readable by its owner only; it stands there whole or not at all."""
-    part = path.with_suffix(".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            archive.writestr(
-                "index.html", _PAGES.get_template("answer.html").render(answer=answer, shown=shown)
-            )
-            archive.writestr("data.json", json.dumps(_as_json(answer), ensure_ascii=False, indent=1))
-            for held in answer.held:
-                for table, rows in held.tables.items():
-                    archive.writestr(f"{held.data.replace(' ', '-')}/{table}.csv", _as_csv(rows))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-def holds(path: Path, values: Sequence[str]) -> bool:
-    """Whether an answer has any of these values in it, as text or as JSON writes it; a part of one holds nothing.
-
-    Its files are packed, so that a search of the zip itself would find nothing.
-    """
-    forms = {
-        form.encode() for value in values for form in (value, json.dumps(value, ensure_ascii=False)[1:-1])
-    }
-    if not forms:
-        return False
-    finder = BytesAhoCorasick(sorted(forms))
-    with zipfile.ZipFile(path) as archive:
-        return any(finder.find_matches_as_indexes(archive.read(name)) for name in archive.namelist())
-
-
-def shown(value: object) -> str:
-    """A value as a person reads it."""
-    if value is None:
-        return ""
-    if isinstance(value, bytes):
-        return b64encode(value).decode()
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return str(value)
-
-
-def _as_json(answer: Answer) -> dict[str, object]:
-    return {
-        "policy": answer.policy,
-        "version": answer.version.isoformat(),
-        "at": answer.at.isoformat(),
-        "contacts": answer.contacts,
-        "data": {
-            held.data: {
-                **asdict(held.explanation),
-                "held": {table: [_plain(row) for row in rows] for table, rows in held.tables.items()},
-            }
-            for held in answer.held
-        },
-    }
-
-
-def _plain(row: Row) -> dict[str, object]:
-    return {
-        column: value if isinstance(value, str | int | float | bool | None) else shown(value)
-        for column, value in row.items()
-    }
-
-
-def _as_csv(rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    if rows:
-        writer = csv.writer(text)
-        writer.writerow(rows[0])
-        writer.writerows([_harmless(shown(value)) for value in row.values()] for row in rows)
-    return text.getvalue()
-
-
-def _harmless(text: str) -> str:
-    """A cell that a spreadsheet won't run as a formula (OWASP, CSV injection)."""
-    return (
-        "'" + text
-        if text[:1] in "=+-@\t\r" and not text.lstrip("+-").replace(".", "", 1).isdecimal()
-        else text
+def frame(policy: Policy, at: datetime, slots: Mapping[str, tuple[Slot, ...]], sentence: Sentence) -> Frame:
+    """What stands in every answer of a batch whose rows are in these slots; `at` is UTC."""
+    names = dict.fromkeys(slot.data for group in slots.values() for slot in group)
+    told = [Told(name, explain(policy, name, sentence)) for name in names]
+    named = {"policy": policy.name, "version": policy.version, "at": at, "contacts": contacts(policy)}
+    return Frame(
+        at,
+        slots,
+        page=page("answer.html", names, told=told, **named),
+        json=Around(
+            b"{\n"
+            + b"".join(as_json(key) + b": " + as_json(value) + b",\n" for key, value in named.items())
+            # the times and versions are written as ISO 8601 says
+            + b'"data": {\n',
+            {one.data: (_opening(one), b"\n}}") for one in told},
+            b"\n}",
+        ),
+        always=frozenset(name for name in names if name in policy.data),
     )
+
+
+def page(template: str, names: Iterable[str], **values: object) -> Around:
+    """A page in parts, from a template that marks where each data begins, has its rows, and ends."""
+    text = _PAGES.get_template(template).render(here=_HERE, **values)
+    head, *parts = text.split(_HERE)
+    foot = parts.pop()
+    data = {
+        name: (encoded(before), encoded(after))
+        for name, before, after in zip(names, parts[::2], parts[1::2], strict=True)
+    }
+    return Around(encoded(head), data, encoded(foot))
+
+
+def _opening(told: Told) -> bytes:
+    explained = as_json(asdict(told.explanation)).removesuffix(b"}")
+    return as_json(told.data) + b": " + explained + b', "held": {\n'

@@ -44,6 +44,7 @@ class Right(Promise):
     waits: Period | None = key(period())
     offers: Name | None = key(Word(("copy",), "what is offered before"))
     confirmed_by: tuple[Name, ...] = key(Many(Reference("people")), default=())
+    approved_by: tuple[Name, ...] = key(Many(Reference("people")), default=())
     by: tuple[Name, ...] = key(Many(Reference("people", "ends")), default=())
     of: tuple[Name, ...] = key(Many(Reference("people")), default=())
     to: tuple[Name, ...] = key(Many(Reference("parties")), default=())
@@ -236,6 +237,9 @@ def sentence(policy: Policy, promise: Right) -> str:
     if promise.confirmed_by:
         by = joined(people_words(policy, kind) for kind in promise.confirmed_by)
         parts.append(f"That it is you who asks is confirmed with you first, by {by}.")
+    if promise.approved_by:
+        by = joined(people_words(policy, kind) for kind in promise.approved_by)
+        parts.append(f"It is carried out once {by} approved it.")
     if promise.offers is not None:
         parts.append("We offer you a copy first.")
     if promise.waits is not None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from kept.company import Company
 from kept.errors import KeptError, TerminalError
+from kept.policy.policy import Policy
 from kept.policy.readers import NAME
 from kept.stores.clauses import written
-from kept.stores.collect import existing, find
+from kept.stores.collect import find
+from kept.stores.own import own_rows
+
+BY_HAND = ("outside", "sheet")
+"""Kinds of store that no program can ask."""
 
 CANDIDATES = 5  # how many people an ambiguous identifier names before "…"
 
@@ -31,16 +36,26 @@ class Person:
         return f"{self.kind}:{','.join(parts)}"
 
 
+def person_of(policy: Policy, who: str) -> Person:
+    """The person that `str` wrote."""
+    kind, _, key = who.partition(":")
+    root = policy.root(kind)
+    several = root is not None and len(root.key_columns) > 1
+    return Person(kind, tuple(unquote(part) for part in key.split(",")) if several else (key,))
+
+
 @dataclass(frozen=True)
 class Found:
     """People found, and what is wrong with each WHO that led to none, by its place in the list (from 1).
 
-    `gone` are those of the latter that name a kind and key without a row: never there, or erased already.
+    `gone` are those of the latter that name a kind and key without a row: never there, or erased already; `several`
+    the places of identifiers that lead to more than one person.
     """
 
     people: tuple[Person, ...]
     wrong: tuple[tuple[int, str], ...]
     gone: tuple[tuple[int, Person], ...] = ()
+    several: frozenset[int] = frozenset()
 
 
 def resolve(company: Company, whos: Sequence[str]) -> Found:
@@ -74,7 +89,9 @@ def resolve(company: Company, whos: Sequence[str]) -> Found:
         else:
             identifiers[place] = who.strip()
     for kind in sorted({person.kind for person in named.values()}):
-        stored_keys = _existing(company, kind, [p.key for p in named.values() if p.kind == kind])
+        home = str(company.policy.people[kind].table).partition(".")[0]
+        wanted = [p.key for p in named.values() if p.kind == kind]
+        stored_keys = _stored(company, kind, home, wanted)
         for place, person in [(place, person) for place, person in named.items() if person.kind == kind]:
             stored = stored_keys.get(person.key, [])
             if len(stored) == 1:
@@ -94,7 +111,20 @@ def resolve(company: Company, whos: Sequence[str]) -> Found:
         else:
             wrong[place] = "nobody is known by it"
     chosen = dict.fromkeys(named[place] for place in sorted(named) if place not in wrong)
-    return Found(tuple(chosen), tuple(sorted(wrong.items())), tuple(gone.items()))
+    several = frozenset(place for place, one in identifiers.items() if len(candidates.get(one, ())) > 1)
+    return Found(tuple(chosen), tuple(sorted(wrong.items())), tuple(gone.items()), several)
+
+
+def _stored(
+    company: Company, kind: str, home: str, keys: Sequence[tuple[str, ...]]
+) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
+    """The keys, as the store has them, that each of these keys leads to."""
+    if home in company.records:
+        there = company.records[home].existing([key[0] for key in keys])
+        return {key: [key] for key in keys if key[0] in there}
+    if company.policy.stores[home].sort in BY_HAND:
+        return {key: [key] for key in keys}  # nobody can ask; a member of staff looks
+    return {key: [own for own, _ in found] for key, found in _own(company, kind, keys).items()}
 
 
 def _several(people: Sequence[Person]) -> str:
@@ -105,22 +135,29 @@ def _several(people: Sequence[Person]) -> str:
     return ", ".join(f"{number} of kind `{kind}`" for kind, number in kinds.items())
 
 
-def _existing(
-    company: Company, kind: str, keys: Sequence[tuple[str, ...]]
-) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
-    """The keys that stand in the own rows that each of these keys leads to."""
+def _own(
+    company: Company, kind: str, keys: Sequence[tuple[str, ...]], columns: Sequence[str] = ()
+) -> dict[tuple[str, ...], list[tuple[tuple[str, ...], Mapping[str, object]]]]:
+    """The keys and some columns of the own rows that each of these keys leads to."""
     walk = company.walk(kind)
-    there = existing(company.stores[walk.store], walk, keys)
+    rows = own_rows(company.stores[walk.store], walk, keys, columns)
     return {
-        tuple(map(str, asked)): [tuple(map(written, key)) for key in stored]
-        for asked, stored in there.items()
+        tuple(map(str, asked)): [(tuple(map(written, key)), row) for key, row in found]
+        for asked, found in rows.items()
     }
 
 
 def must_be_there(company: Company, kind: str, keys: Sequence[tuple[str, ...]]) -> None:
     """Refuse people whose key doesn't lead to exactly one row of their own: whatever was done would miss them."""
-    found = _existing(company, kind, keys)
-    lost = sum(len(found.get(key, ())) != 1 for key in keys)
+    found = _own(company, kind, keys)
+    refuse_lost(company, kind, keys, {key for key, own in found.items() if len(own) == 1})
+
+
+def refuse_lost(
+    company: Company, kind: str, keys: Sequence[tuple[str, ...]], found: Container[tuple[str, ...]]
+) -> None:
+    """Refuse when not everybody was found."""
+    lost = sum(key not in found for key in keys)
     if lost:
         raise TerminalError(
             f"{lost} of {len(keys)} people of kind `{kind}` can't be found by their key",
@@ -129,12 +166,37 @@ def must_be_there(company: Company, kind: str, keys: Sequence[tuple[str, ...]]) 
         )
 
 
+def known_of(
+    company: Company, kind: str, keys: Sequence[tuple[str, ...]]
+) -> dict[tuple[str, ...], dict[str, str]]:
+    """By which values people in a SQL store are known, by name; those without one row of their own are missing."""
+    walk = company.walk(kind)
+    there = walk.tables[walk.root.table].columns
+    columns = {
+        str(name): str(column)
+        for name, column in company.policy.people[kind].known_by.items()
+        if str(column) in there
+    }
+    found = _own(company, kind, keys, list(dict.fromkeys(columns.values())))
+    return {
+        key: {name: str(own[0][1][column]) for name, column in columns.items() if own[0][1][column]}
+        for key, own in found.items()
+        if len(own) == 1
+    }
+
+
 def _candidates(company: Company, values: set[str]) -> dict[str, list[Person]]:
     """Everybody known by each value, in every store that can be asked; raises when one can't be."""
     found: dict[str, list[Person]] = {value: [] for value in values}
     asked = 0
     for kind in company.root_kinds():
         person = company.policy.people[kind]
+        home = str(person.table).partition(".")[0]
+        if home in company.records and "email" in person.known_by:
+            asked += 1
+            column = str(person.known_by["email"])  # type: ignore[index]  # a Name equals its text
+            for value, ids in company.records[home].find(column, sorted(values)).items():
+                found[value] += [Person(kind, (id,)) for id in ids]
         if not person.known_by or company.map.walk(kind) is None:
             continue
         walk = company.walk(kind)
