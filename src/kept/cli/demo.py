@@ -151,7 +151,13 @@ def _shown(
             _changed(before, after)
     say("\nTry more on it:")
     who = example.PERSON
-    for command in ("prove", "map", "sweep --dry-run", f"request access {who}", f"request erase {who}"):
+    for command in (
+        "prove",
+        "map",
+        "sweep --dry-run",
+        f"request access {who}",
+        f"request erase {who} --by Eve",
+    ):
         say(f"  {sys.argv[0]} {command} --dir {place}")
     for other in there if serve else ():
         say(f"  {sys.argv[0]} request access {other} --dir {place}")
