@@ -338,3 +338,19 @@ def test_an_erased_chatter_leaves_no_attachment(built: dict[str, Company], tmp_p
     assert any(file.startswith("uploads/") for file in company.files_with(email))
     assert company.kept("request", "erase", f"chatter:{chatter}").code == 0
     assert company.files_with(email) == []
+
+
+def test_rows_that_name_files_are_not_swept_from_under_them(
+    built: dict[str, Company], tmp_path: Path
+) -> None:
+    """A path that is emptied leads nobody to its file any more, and the board would call it kept."""
+    company = built["lumnar"].copied(tmp_path / "company")
+    with closing(sqlite3.connect(company.folder / "app.sqlite")) as database, database:
+        database.execute("UPDATE customers SET closed_at = '2001-01-01 00:00:00'")
+        before = database.execute("SELECT id, attachment FROM messages ORDER BY id").fetchall()
+    company.kept("sweep")
+    with closing(sqlite3.connect(company.folder / "app.sqlite")) as database:
+        assert database.execute("SELECT id, attachment FROM messages ORDER BY id").fetchall() == before
+    board = {p["id"]: p for p in company.kept("prove", "--format", "json").json()["promises"]}
+    assert board["retention.chat"]["verdict"] == "unproven"
+    assert any("name files" in proof["says"] for proof in board["retention.chat"]["proofs"])

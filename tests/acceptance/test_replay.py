@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,23 @@ def test_kept_itself_cannot_say_who_was_erased(company: SiteLucent) -> None:
     erased_and_restored(company, 5)
     own = b"".join(path.read_bytes() for path in company.folder.glob("[klw]*.sqlite*"))
     assert email.encode() not in own and first.encode() not in own and b"user:5" not in own
+
+
+def test_an_erasure_that_nobody_validated_is_broken_on_the_board_and_a_replay_is_none(
+    company: SiteLucent,
+) -> None:
+    def said() -> tuple[str, str]:
+        board = company.kept("prove", "--format", "json").json()["promises"]
+        [row] = [promise for promise in board if promise["id"] == "rights.erase"]
+        [proof] = [proof for proof in row["proofs"] if "validated" in proof["says"]]
+        return proof["verdict"], proof["says"]
+
+    erased_and_restored(company, 5, 9)
+    assert company.kept("replay").code == 0
+    verdict, words = said()
+    assert verdict == "kept" and words.startswith("All 2 requests")
+    with closing(sqlite3.connect(company.folder / "kept.sqlite")) as state, state:
+        state.execute(
+            "DELETE FROM events WHERE rowid = (SELECT min(rowid) FROM events WHERE what = 'confirmed')"
+        )
+    assert said()[0] == "broken"

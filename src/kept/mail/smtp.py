@@ -144,7 +144,7 @@ class Smtp:
                         help="see that KEPT_SMTP_URL holds user and password, percent-encoded",
                         where=WHERE,
                     ) from None
-        except BaseException:
+        except BaseException:  # whatever it is, Ctrl-C too: nobody gets this connection, so it is closed here
             connection.close()
             raise
         return connection

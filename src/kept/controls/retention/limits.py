@@ -147,6 +147,7 @@ def terms(
     cutoff = (clock.period or Period(0, "hours")).cutoff(now, policy.timezone)
     today = now.astimezone(policy.timezone).date()
     found: dict[Rows, tuple[Walk, tuple[str, ...]]] = {}
+    naming_files = _naming_files(company)
     for name in retention.keeps:
         if name not in policy.data:
             yield Gap(
@@ -159,6 +160,9 @@ def terms(
         for walk, rows in seen:
             place = f"{walk.store}.{rows.table}"
             reached.add(place)
+            if place in naming_files:
+                yield Gap(place, "its rows name files, which a sweep of this version does not delete")
+                continue
             last = _erased_only(company, retention, str(name), walk, rows.last)
             if rows.last is not None and last is None:
                 why = "whether somebody was erased can't be told from their row, and for others another limit decides"
@@ -204,6 +208,16 @@ def _erased_only(
     if not known_by or any(emptying(dialect, shape, column).to is None for column in known_by):
         return None
     return replace(last, known_by=known_by)
+
+
+def _naming_files(company: Company) -> set[str]:
+    """The tables with paths to files: once such a row is gone nothing leads to its file any more."""
+    return {
+        str(table)
+        for data in company.policy.data.values()
+        for table, columns in data.tables.items()
+        if any(sort.store is not None for sort in columns.values())
+    }
 
 
 def _dated(company: Company, name: str, clock: Clock) -> Iterator[tuple[Walk, Dated]]:

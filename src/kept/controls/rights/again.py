@@ -17,7 +17,7 @@ from kept.controls.rights.acting import Legs
 from kept.controls.rights.batches import Batches
 from kept.controls.rights.erase import Erase
 from kept.controls.rights.people import Person
-from kept.controls.rights.register import Event, Subject
+from kept.controls.rights.register import Subject
 from kept.errors import KeptError, TransientError
 from kept.laws.clock import Times
 
@@ -64,7 +64,6 @@ def begin(
             for id, person in of
         ]
         register.add(connection, rows)
-        register.happen(company, connection, ordered, Event(now, "confirmed", by))
         ids += [id for id, _ in of]
         acts.append(act)
     return ids, acts

@@ -216,8 +216,9 @@ def _approved(company: Company, right: str) -> Proof:
 
 
 def _all_have(company: Company, right: str, what: str, said: str) -> Proof:
-    """Every request that was carried out, or is being, has an event on record."""
-    begun = (requests.c.verb == right) & (requests.c.act.is_not(None))
+    """Every request of a person's that was carried out, or is being, has an event on record."""
+    begun = (requests.c.verb == right) & requests.c.act.is_not(None)
+    begun &= requests.c.channel.not_in(register.AGAIN)  # validated when it was first asked for
     noted = select(events.c.request).where(events.c.what == what)
     with company.state.read() as connection:
         total = connection.execute(select(func.count()).where(begun)).scalar_one()

@@ -29,6 +29,9 @@ Awaits = Literal[
     "identity", "confirmation", "approval", "clarification", "answer", "client", "work", "tasks", "period"
 ]
 
+AGAIN: Final = ("replay", "hold-ended")
+"""Channels by which nobody asks anew: somebody who was erased before is erased again."""
+
 AWAITED: Final[Mapping[str, str]] = {
     "identity": "the person to follow the link that was sent to the address on record",
     "confirmation": "a member of staff to validate it with the person",
