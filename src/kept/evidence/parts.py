@@ -85,9 +85,11 @@ class Parts(Mapping[str, io.BufferedReader]):
         with path.open("rb") as file:
             end = 0
             for info in archive.infolist():
-                file.seek(info.header_offset)
+                if info.header_offset != end:  # an altered end record moves all of them, also before the file
+                    raise Tampered("there are bytes in the bundle that belong to no part of it")
+                file.seek(end)
                 header = file.read(_LOCAL.size)
-                if info.header_offset != end or len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":
+                if len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":
                     raise Tampered("there are bytes in the bundle that belong to no part of it")
                 *_, name, extra = _LOCAL.unpack(header)
                 if file.read(name) != info.filename.encode():

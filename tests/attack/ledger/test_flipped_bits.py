@@ -78,3 +78,13 @@ def test_a_bit_flipped_around_the_parts_changes_nothing_that_is_proven(
     except KeptError as error:
         found = error
     assert found == expected or isinstance(found, Tampered) or "format version" in str(found)
+
+
+def test_no_bit_flipped_in_the_end_record_is_more_than_tampering(good: Path) -> None:
+    """It says where the list of parts stands: altered, every part seems to begin elsewhere, even before the file."""
+    expected, size = verify_bundle(good), good.stat().st_size * 8
+    for bit in range(size - 22 * 8, size):
+        try:
+            assert verify_bundle(_flip(good, bit)) == expected
+        except Tampered:
+            continue
