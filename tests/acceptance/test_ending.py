@@ -15,10 +15,16 @@ from sqlalchemy import text
 
 from examples.generators import lucent_marketplace
 from examples.sitelucent.generate import build
+from kept.cli.company import at_work
 from kept.company import opened
+from kept.controls.purposes import enforce
+from kept.controls.purposes.enforce import Decision
 from kept.controls.registry import load
+from kept.controls.rights.people import Person
 from tests.acceptance.company import Ran, SiteLucent
+from tests.acceptance.on_mariadb import moved
 from tests.acceptance.postbox import Postbox, postbox
+from tests.conftest import MARIADB
 
 CRASHING = ("-m", "tests.acceptance.ending_crashes")
 
@@ -60,12 +66,15 @@ class Company(SiteLucent):
         )
         return int(rows[0][0]), int(rows[0][1])
 
-    def active_members(self, firm: str) -> set[int]:
+    def active(self, firm: str, *roles: str) -> set[int]:
         rows = self.ask(
-            "SELECT u.id FROM users u JOIN memberships m ON m.user_id = u.id"
-            f" WHERE m.company_id = '{firm}' AND m.role = 'member' AND u.deactivated_at IS NULL"
+            "SELECT u.id, m.role FROM users u JOIN memberships m ON m.user_id = u.id"
+            f" WHERE m.company_id = '{firm}' AND u.deactivated_at IS NULL"
         )
-        return {id for (id,) in rows}
+        return {id for id, role in rows if role in (roles or ("member", "admin"))}
+
+    def active_members(self, firm: str) -> set[int]:
+        return self.active(firm, "member")
 
 
 @pytest.fixture
@@ -84,12 +93,26 @@ def company(tmp_path: Path) -> Company:
     return made(tmp_path / "company")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", MARIADB])
 def either(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Company:
-    """SiteLucent, its database of either kind."""
+    """SiteLucent, its database of each kind."""
+    return placed(request, tmp_path, monkeypatch)
+
+
+@pytest.fixture(params=["postgresql", MARIADB])
+def served(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Company:
+    """SiteLucent, its database on a server of each kind."""
+    return placed(request, tmp_path, monkeypatch)
+
+
+def placed(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Company:
     monkeypatch.delenv("APP_DATABASE_URL", raising=False)
-    url = request.getfixturevalue("fresh_postgresql") if request.param == "postgresql" else None
-    return made(tmp_path / "company", url)
+    url = None if request.param == "sqlite" else str(request.getfixturevalue(f"fresh_{request.param}"))
+    company = made(folder / "company", url if request.param == "postgresql" else None)
+    if request.param == "mariadb":
+        assert url is not None
+        moved(company, url)
+    return company
 
 
 def end(company: Company, *arguments: str) -> dict[str, Any]:
@@ -144,14 +167,16 @@ def test_each_path_of_a_decision_ends_the_account_and_tells_the_person(either: C
 def test_when_a_company_ends_so_do_its_people_once_each_told_once(either: Company, box: Postbox) -> None:
     company = either
     box.used_by(company.folder)
-    expected, others = company.active_members("company1"), company.active_members("company2")
+    expected, others = company.active("company1"), company.active("company2")
     both = min(others)
+    assert company.active("company1", "admin")  # SL-17: its administrators' accounts end with it, too
     company.do(
-        f"INSERT INTO memberships VALUES ({min(expected)}, 'company2', 'member')"
+        f"INSERT INTO memberships VALUES ({max(expected)}, 'company2', 'member')"
     )  # and of one that lives
     assert company.proof("lapsing")["proofs"][0]["verdict"] == "kept"
     company.do("UPDATE companies SET cancelled_at = '2026-01-01 00:00:00' WHERE id = 'company1'")
-    expected.discard(min(expected))
+    expected.discard(max(expected))
+    assert company.active("company1", "admin") & expected
     proof = company.proof("lapsing")
     assert proof["verdict"] == "broken" and proof["proofs"][0]["measured"]["left_over"] == len(expected)
     before = company.ended()
@@ -244,6 +269,40 @@ def test_an_end_set_behind_kepts_back_breaks_the_promise(company: Company) -> No
     assert company.kept("task", "list").code == 0  # a second later
     row = company.proof("deactivating")
     assert row["verdict"] == "broken" and row["proofs"][0]["measured"]["without_record"] == 1
+    company.do(
+        f"UPDATE users SET deactivated_at = '{when}' WHERE id = 9"
+    )  # in the very second of the decision
+    assert company.proof("deactivating")["proofs"][0]["measured"]["without_record"] == 2
+
+
+def test_who_is_tied_where_the_database_cannot_see_is_ended_by_nobody(company: Company) -> None:
+    company.do("UPDATE companies SET cancelled_at = '2026-01-01 00:00:00' WHERE id = 'company1'")
+    file, before = company.folder / "policy.yaml", company.ended()
+    tie = "  advises: {in: crm.advice, between: {user: user at user_id, company: company at company_id}}\n"
+    file.write_text(file.read_text("utf-8").replace("\nlinks:\n", f"\nlinks:\n{tie}"), "utf-8")
+    ran = company.kept("end", "lapsing")
+    assert ran.code == 2 and "`advises`" in ran.err, ran.err
+    assert company.ended() == before and company.proof("lapsing")["verdict"] == "unproven"
+
+
+def test_what_another_worker_has_carried_out_meanwhile_is_answered_all_the_same(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = company.active("company1")
+    company.do("UPDATE companies SET cancelled_at = '2026-01-01 00:00:00' WHERE id = 'company1'")
+    with at_work(company.folder) as (found, workflows):
+        beginning = enforce._begin
+
+        def begun(*given: Any) -> str:
+            act = beginning(*given)
+            enforce._run(found, workflows, act)  # what a worker does who takes it first
+            return act
+
+        monkeypatch.setattr(enforce, "_begin", begun)
+        decision = Decision("deactivating", (Person("user", ("3",)),), "support", "Robin")
+        assert enforce.decide(found, workflows, decision).people == 1
+        [lapsed] = enforce.fall_due(found, workflows)
+        assert lapsed.people == len(expected - {3})
 
 
 def test_a_reason_is_asked_for_told_and_kept_sealed(tmp_path: Path, box: Postbox) -> None:
@@ -277,14 +336,14 @@ def test_two_workers_at_once_end_and_tell_everybody_once(
         settings.write(f"\nKEPT_STATE_URL={fresh_postgresql}\n")
     box.used_by(company.folder)
     company.kept("task", "list")  # makes Kept's tables
-    expected = company.active_members("company1")
+    expected = company.active("company1")
     company.do("UPDATE companies SET cancelled_at = '2026-01-01 00:00:00' WHERE id = 'company1'")
     with ThreadPoolExecutor(2) as pool:
         ran = list(pool.map(lambda _: company.kept("work"), range(2)))
     assert [one.code for one in ran] == [0, 0], [one.err for one in ran]
     company.kept("work")
     assert Counter(to for to, _ in box.letters) == Counter({company.address(id): 1 for id in expected})
-    assert company.active_members("company1") == set()
+    assert company.active("company1") == set()
 
 
 def crash(company: Company, spot: str, number: int, *arguments: str) -> bool:
@@ -312,8 +371,19 @@ SPOTS = [
 def test_killed_anywhere_everybody_ends_and_is_told_once(
     company: Company, box: Postbox, spot: str, number: int
 ) -> None:
+    killed(company, box, spot, number)
+
+
+@pytest.mark.parametrize(("spot", "number"), [("noted", 1), ("committed", 1), ("noted", 2)])
+def test_killed_about_the_commit_of_a_server_everybody_ends_and_is_told_once(
+    served: Company, box: Postbox, spot: str, number: int
+) -> None:
+    killed(served, box, spot, number)
+
+
+def killed(company: Company, box: Postbox, spot: str, number: int) -> None:
     box.used_by(company.folder)
-    expected, before = company.active_members("company1"), company.ended()
+    expected, before = company.active("company1"), company.ended()
     company.do("UPDATE companies SET cancelled_at = '2026-01-01 00:00:00' WHERE id = 'company1'")
     assert crash(company, spot, number, "work")
     late = min(company.active_members("company2"))  # falls due only after the crash
@@ -331,6 +401,20 @@ def test_killed_anywhere_everybody_ends_and_is_told_once(
     assert (first["verdict"], told["verdict"]) == ("kept", "kept") and record["measured"][
         "without_record"
     ] == 0
+
+
+def test_who_has_an_end_and_is_not_told_yet_is_not_shown_as_told(company: Company, box: Postbox) -> None:
+    box.used_by(company.folder)
+    company.do("DELETE FROM usage_events")
+    company.do("UPDATE users SET deactivated_at = NULL")
+    asked = ("end", "deactivating", "user:3", "--as", "support", "--by", "Robin")
+    assert crash(company, "committed", 1, *asked)
+    record, told = company.proof("deactivating")["proofs"]
+    assert (record["verdict"], told["verdict"]) == ("unproven", "unproven")
+    assert record["measured"]["unfinished"] == told["measured"]["unfinished"] == 1
+    for _ in range(2):
+        assert company.kept("work").code == 0
+    assert [proof["verdict"] for proof in company.proof("deactivating")["proofs"]] == ["kept", "kept"]
 
 
 def test_a_decision_that_was_cut_off_is_carried_out_by_whoever_works_next(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -20,8 +22,9 @@ from kept.stores.ending import By, Ended, Ending, Standing, Tie, Upon
 from kept.stores.opening import open_store
 from kept.stores.schema import Reference
 from kept.stores.sql import SQLStore
-from tests.conftest import empty_store
+from tests.conftest import MARIADB, empty_store
 from tests.contract.company import build, rows
+from tests.mariadb import speak
 
 NOW = datetime(2026, 11, 22, 9, 30, 15, 123456, tzinfo=UTC)
 USERS = Ending("users", ("id",), "ended_at", address="email", like="began_at")
@@ -34,19 +37,18 @@ TIE = Tie(
 UPON = replace(USERS, upon=Upon((TIE,), "closed_at", NOW))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest) -> Iterator[SQLStore]:
-    """Without MariaDB, where no end is set yet."""
-    yield from empty_store(request)
-
-
-@pytest.mark.needs("mariadb")
-def test_where_no_end_can_be_set_that_is_said(fresh_mariadb: str) -> None:
+@pytest.fixture
+def mariadb(fresh_mariadb: str) -> Iterator[SQLStore]:
     store = open_store("app", fresh_mariadb)
-    build(store, "CREATE TABLE users (id INTEGER PRIMARY KEY, ended_at TIMESTAMP NULL)")
-    with pytest.raises(TerminalError, match="sets no end in MariaDB"):
-        end(store, Ending("users", ("id",), "ended_at"), NOW, nobody)
+    speak(store.engine)
+    yield store
     store.dispose()
+
+
+@pytest.fixture(params=["postgresql", MARIADB])
+def server(request: pytest.FixtureRequest) -> Iterator[SQLStore]:
+    """A database that several write to at once, and where each locks rows of its own."""
+    yield from empty_store(request)
 
 
 def made(store: SQLStore, time: str = "TIMESTAMP", *more: str) -> None:
@@ -151,8 +153,8 @@ def test_in_sqlite_an_end_is_written_as_other_clocks_are(
     )
     end(store, USERS, NOW, nobody, whos=[("2",)])
     assert rows(store, "SELECT ended_at FROM users WHERE id = 2") == [(expected,)]
-    assert standing(store, USERS, [NOW], NOW - timedelta(days=400), NOW).before == 0
-    found = standing(store, USERS, [NOW], NOW - timedelta(days=400), NOW)
+    assert standing(store, USERS, {NOW: 1}, NOW - timedelta(days=400), NOW).before == 0
+    found = standing(store, USERS, {NOW: 1}, NOW - timedelta(days=400), NOW)
     assert (found.ended, found.since) == ((2, 1) if place == "ended_at" else (1, 0))
     store.dispose()
 
@@ -193,9 +195,149 @@ def test_in_postgresql_an_end_is_written_as_the_type_wants(
     end(store, USERS, NOW, nobody, whos=[("1",)])
     assert rows(store, "SELECT ended_at FROM users WHERE id = 1") == [(expected,)]
     assert ids(end(store, USERS, NOW, nobody, whos=[("1",)], noted=[("1",)])) == {"1"}
-    found = standing(store, USERS, [NOW], NOW, NOW)
+    found = standing(store, USERS, {NOW: 1}, NOW, NOW)
     assert (found.ended, found.since, found.before) == (1, 0, 0)
     store.dispose()
+
+
+@pytest.mark.needs("mariadb")
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ("DATETIME", datetime.fromisoformat("2026-11-22T09:30:15")),
+        ("DATETIME(6)", datetime.fromisoformat("2026-11-22T09:30:15")),
+        ("TIMESTAMP NULL", datetime.fromisoformat("2026-11-22T09:30:15")),
+        ("DATE", date(2026, 11, 22)),
+    ],
+)
+def test_in_mariadb_an_end_is_written_as_the_type_wants(
+    mariadb: SQLStore, time: str, expected: object
+) -> None:
+    made(mariadb, time, "INSERT INTO users (id) VALUES (1), (2), (3)")
+    build(mariadb, "UPDATE users SET ended_at = '2026-11-25' WHERE id = 2")
+    assert ids(end(mariadb, USERS, NOW, nobody, whos=[("1",)])) == {"1"}
+    assert rows(mariadb, "SELECT ended_at FROM users WHERE id = 1") == [(expected,)]
+    assert ids(end(mariadb, USERS, NOW, nobody, whos=[("1",)], noted=[("1",)])) == {"1"}
+    assert standing(mariadb, USERS, {NOW: 1}, NOW - timedelta(days=9), NOW) == Standing(2, 0, 0, 1)
+    assert standing(mariadb, USERS, {}, NOW - timedelta(days=9), NOW) == Standing(2, 1, 0, 1)
+    build(mariadb, "UPDATE firms SET closed_at = NULL", "INSERT INTO firms VALUES (1, '2026-11-22 09:30:14')")
+    build(mariadb, "INSERT INTO members VALUES (3, 1, 'Member', NULL)")
+    assert ids(end(mariadb, UPON, NOW, nobody)) == {"3"}
+
+
+@pytest.mark.needs("mariadb")
+def test_a_day_that_is_none_is_neither_an_end_nor_room_for_one(mariadb: SQLStore) -> None:
+    build(
+        mariadb,
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT, began_at DATETIME,"
+        " ended_at DATETIME NOT NULL DEFAULT '0000-00-00 00:00:00')",
+        "CREATE TABLE firms (id INTEGER PRIMARY KEY, closed_at DATE NOT NULL DEFAULT '0000-00-00')",
+        "CREATE TABLE members (user_id INTEGER, firm_id INTEGER, role TEXT, left_at DATETIME)",
+        "INSERT INTO users (id) VALUES (1)",
+        "INSERT INTO firms (id) VALUES (1)",
+        "INSERT INTO members VALUES (1, 1, 'member', NULL)",
+    )
+    assert hindrances(mariadb, USERS, NOW, [("1",)]) == {("1",): "ended already"}
+    assert end(mariadb, USERS, NOW, nobody, whos=[("1",)]) == [] and due(mariadb, USERS, NOW) == 0
+    assert standing(mariadb, USERS, {}, NOW - timedelta(days=9), NOW) == Standing(1, 0, 1, 0)
+    assert unreadable(mariadb, UPON, NOW) == 1
+
+
+@pytest.mark.needs("mariadb")
+def test_in_mariadb_whoever_decides_is_told_letter_by_letter(mariadb: SQLStore) -> None:
+    made(
+        mariadb,
+        "DATETIME",
+        "CREATE TABLE bosses (name VARCHAR(20) COLLATE utf8mb4_nopad_bin PRIMARY KEY, gone DATETIME)",
+        "CREATE TABLE leads (boss VARCHAR(20) COLLATE utf8mb4_nopad_bin, user_id INTEGER)",
+        "INSERT INTO users (id) VALUES (1), (2)",
+        "INSERT INTO bosses (name) VALUES ('ada'), ('Ada'), ('ada ')",
+        "INSERT INTO leads VALUES ('ada', 1), ('Ada', 2), ('ada ', 2)",
+    )
+    tie = Tie(
+        Reference("leads", ("user_id",), "users", ("id",), "file"),
+        Reference("leads", ("boss",), "bosses", ("name",), "file"),
+    )
+    both = replace(tie, ended=None)
+    by = replace(USERS, by=By((tie, both), "ada", "gone"))
+    assert ids(end(mariadb, by, NOW, nobody, whos=[("1",), ("2",)])) == {"1"}
+
+
+@pytest.mark.needs("mariadb")
+def test_in_mariadb_keys_of_any_kind_are_found_again_and_a_table_without_one_is_refused(
+    mariadb: SQLStore,
+) -> None:
+    build(
+        mariadb,
+        "CREATE TABLE `order` (`a:b` VARCHAR(20) CHARACTER SET latin1, `50%` DECIMAL(40, 5), raw VARBINARY(4),"
+        " `group` DATETIME, PRIMARY KEY (`a:b`, `50%`))",
+        "INSERT INTO `order` VALUES ('Zoë', 1234567890123456789012345.5, x'00ff', NULL), ('zoé', 7, NULL, NULL)",
+        "CREATE TABLE bare (id INTEGER, gone DATETIME, UNIQUE (id))",
+        "INSERT INTO bare VALUES (1, NULL)",
+    )
+    odd = Ending("order", ("a:b", "50%"), "group")
+    key = ("Zoë", "1234567890123456789012345.50000")
+    assert hindrances(mariadb, odd, NOW, [key]) == {}
+    assert end(mariadb, odd, NOW, nobody, whos=[key]) == [Ended(key, None)]
+    assert end(mariadb, odd, NOW, nobody, whos=[key], noted=[key]) == [Ended(key, None)]
+    assert rows(mariadb, "SELECT `group` IS NULL FROM `order` WHERE raw IS NULL") == [(1,)]
+    with pytest.raises(TerminalError, match="rows of bare can't be told apart"):
+        end(mariadb, Ending("bare", ("id",), "gone"), NOW, nobody, whos=[("1",)])
+    assert rows(mariadb, "SELECT gone FROM bare") == [(None,)]
+
+
+WAITING = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    " AND datname = current_database()",
+    "mariadb": "SELECT CAST(variable_value AS INT) FROM information_schema.global_status"
+    " WHERE variable_name = 'INNODB_ROW_LOCK_CURRENT_WAITS'",
+}
+
+
+def meanwhile(server: SQLStore, change: str, **given: Any) -> list[Ended]:
+    """What `end` answers where another transaction has carried out a change, and commits once `end` waits for it."""
+    with ThreadPoolExecutor(1) as pool:
+        with server.write() as other:
+            other.execute(sa.text(change))
+            answer = pool.submit(end, server, USERS, NOW, nobody, **given)
+            for _ in range(400):
+                with server.alone() as looking:
+                    waits = looking.exec_driver_sql(WAITING[server.dialect]).scalar_one()
+                if waits or answer.done():
+                    break
+                time.sleep(0.01)
+            assert waits
+        return answer.result()
+
+
+def test_whose_end_is_being_committed_when_the_act_goes_on_is_answered_again(server: SQLStore) -> None:
+    """The process that sent the COMMIT is gone, the server is still at it."""
+    made(server, "TIMESTAMP", "INSERT INTO users (id) VALUES (1), (2)")
+    change = r"UPDATE users SET ended_at = '2026-11-22 09\:30\:15' WHERE id = 1"
+    done = meanwhile(server, change, whos=[("1",), ("2",)], noted=[("1",), ("2",)])
+    assert ids(done) == {"1", "2"} and len(done) == 2
+
+
+def test_whom_somebody_else_ends_in_the_same_moment_is_left_to_them(server: SQLStore) -> None:
+    made(server, "TIMESTAMP", "INSERT INTO users (id) VALUES (1), (2)")
+    done = meanwhile(server, "UPDATE users SET ended_at = '2026-11-01' WHERE id = 1", whos=[("1",), ("2",)])
+    assert ids(done) == {"2"}
+    assert str(rows(server, "SELECT ended_at FROM users WHERE id = 1")[0][0]) == "2026-11-01 00:00:00"
+
+
+def test_rows_of_others_that_are_locked_hinder_nobody(server: SQLStore) -> None:
+    made(
+        server,
+        "TIMESTAMP",
+        "INSERT INTO firms VALUES (1, '2026-11-01'), (2, NULL)",
+        "INSERT INTO users (id) VALUES (1), (2), (3)",
+        "INSERT INTO members VALUES (1, 1, 'member', NULL), (2, 2, 'member', NULL), (3, 2, 'member', NULL)",
+    )
+    with server.write() as other:
+        other.execute(sa.text("UPDATE users SET email = 'x' WHERE id = 2"))
+        other.execute(sa.text("UPDATE members SET role = 'admin' WHERE user_id <> 1"))
+        assert ids(end(server, USERS, NOW, nobody, whos=[("3",)])) == {"3"}
+        assert ids(end(server, UPON, NOW, nobody)) == {"1"}
 
 
 def test_who_may_decide_is_tied_now_and_has_no_end_themselves(store: SQLStore) -> None:
@@ -230,8 +372,37 @@ def test_ends_are_told_apart_by_when_they_are_and_whether_they_are_on_record(sto
         "INSERT INTO users (id, ended_at) VALUES (4, '2026-12-20 00:00:00'), (5, '2026-11-21 00:00:00')",
     )
     on_record = datetime(2026, 11, 21, tzinfo=UTC)
-    found = standing(store, USERS, [on_record], NOW - timedelta(days=5), NOW)
+    found = standing(store, USERS, {on_record: 1}, NOW - timedelta(days=5), NOW)
     assert found == Standing(ended=4, since=1, before=1, announced=1)
+
+
+def test_more_ends_at_one_moment_than_are_on_record_are_not_all_on_record(store: SQLStore) -> None:
+    made(store, "DATE")
+    build(
+        store,
+        "INSERT INTO users (id, ended_at) VALUES (1, '2026-11-20'), (2, '2026-11-20'), (3, '2026-11-20')",
+        "INSERT INTO users (id, ended_at) VALUES (4, '2026-11-21')",
+    )
+    noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    moments = {noon: 1, noon + timedelta(hours=1): 1, noon + timedelta(days=1): 2}
+    begun = noon - timedelta(days=3)
+    assert standing(store, USERS, moments, begun, NOW) == Standing(4, since=1, before=0, announced=0)
+    # what ended on the first day may have ended before Kept was at work
+    assert standing(store, USERS, moments, noon, NOW) == Standing(4, since=0, before=1, announced=0)
+
+
+def test_a_tie_whose_own_end_is_no_time_is_counted_as_nobody_can_say_whom_it_keeps(fresh_sqlite: str) -> None:
+    store = open_store("app", fresh_sqlite)
+    made(
+        store,
+        "TIMESTAMP",
+        "INSERT INTO firms VALUES (1, '2026-11-01 00:00:00'), (2, NULL)",
+        "INSERT INTO users (id) VALUES (1)",
+        "INSERT INTO members VALUES (1, 1, 'member', NULL), (1, 2, 'member', 'last year'), (1, 2, 'x', '')",
+        "INSERT INTO members VALUES (2, 2, 'member', '2026-01-01 00:00:00'), (2, 2, 'x', '2026-01-01 00:00:00')",
+    )
+    assert due(store, UPON, NOW) == 0 and unreadable(store, UPON, NOW) == 1
+    store.dispose()
 
 
 def test_a_kind_of_its_own_is_told_by_its_test(store: SQLStore) -> None:
@@ -258,7 +429,7 @@ def test_upon_a_firms_end_those_tied_to_it_alone_end(store: SQLStore) -> None:
     assert due(store, UPON, NOW) == 3
     assert ids(end(store, UPON, NOW, nobody)) == {"1", "6", "9"}
     assert due(store, UPON, NOW) == 0 and end(store, UPON, NOW, nobody) == []
-    found = standing(store, UPON, [], NOW - timedelta(seconds=1), NOW)
+    found = standing(store, UPON, {}, NOW - timedelta(seconds=1), NOW)
     assert (found.ended, found.since, found.before) == (3, 3, 0)
 
 

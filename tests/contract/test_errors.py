@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -171,6 +172,65 @@ def test_a_stopped_server_may_be_tried_again() -> None:
     assert "people" in store.schema(refresh=True).tables
     store.dispose()
     server.cleanup()
+
+
+@pytest.mark.parametrize("idle_seconds", [60.0, -1.0])
+def test_a_pooled_connection_that_the_server_closed_is_replaced(
+    fresh_postgresql: str, monkeypatch: pytest.MonkeyPatch, idle_seconds: float
+) -> None:
+    """By what the server said when it went, or, after a while, by asking."""
+    monkeypatch.setattr("kept.stores.postgresql.IDLE_SECONDS", idle_seconds)
+    store, other = open_store("app", fresh_postgresql), open_store("other", fresh_postgresql)
+    people(store)
+    with other.alone() as killer:
+        mine = (
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        gone = killer.exec_driver_sql(f"SELECT pg_terminate_backend(pid, 5000) FROM ({mine}) m").all()
+    assert gone == [(True,)]
+    for _ in range(2):
+        assert rows(store, "SELECT age FROM people") == [(40,)]
+    for opened in (store, other):
+        opened.dispose()
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_every_transaction_has_its_settings_be_there_a_pooler_or_not(
+    fresh_postgresql: str, pooled: bool
+) -> None:
+    store = open_store("app", fresh_postgresql)
+    if pooled:  # as where another process answers than the one connected to
+
+        def behind_a_pooler(connection: Any, record: Any) -> None:
+            record.info["kept_direct"] = False
+            connection.execute("RESET ALL")
+            connection.commit()
+
+        sa.event.listen(store.engine, "connect", behind_a_pooler)
+    asked = (
+        "lock_timeout",
+        "row_security",
+        "jit",
+        "random_page_cost",
+        "transaction_isolation",
+        "plan_cache_mode",
+    )
+    said = "SELECT " + ", ".join(f"current_setting('{name}')" for name in asked)
+    usual = ("5s", "off", "off", "1.1")
+    for _ in range(2):
+        with store.read() as connection:
+            assert connection.exec_driver_sql(said).one() == (*usual, "repeatable read", "auto")
+        with store.read(few=True) as connection:
+            assert connection.exec_driver_sql(said).one() == (*usual, "repeatable read", "force_generic_plan")
+        with store.write() as connection:
+            assert connection.exec_driver_sql(said).one() == (*usual, "read committed", "auto")
+        with store.write(few=True, exact=True) as connection:
+            assert connection.exec_driver_sql(said).one() == (*usual, "repeatable read", "force_generic_plan")
+            assert connection.exec_driver_sql("SHOW extra_float_digits").scalar() == "3"
+        with pytest.raises(TerminalError), store.alone() as connection:  # noqa: PT012  # the block is the connection
+            assert connection.exec_driver_sql("SHOW lock_timeout").scalar() == "0"
+            connection.exec_driver_sql("SELECT nothing")
+    store.dispose()
 
 
 def test_a_connection_that_breaks_midway_is_transient(fresh_postgresql: str) -> None:

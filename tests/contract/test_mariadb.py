@@ -14,6 +14,7 @@ from kept.stores.collect import collect, existing, find
 from kept.stores.due import Expiry, Overdue
 from kept.stores.erase import Counts, erase
 from kept.stores.expiry import expire, overdue
+from kept.stores.mariadb import why_unfit
 from kept.stores.opening import open_store
 from kept.stores.remains import Fingerprint, Remain, fingerprint, look
 from kept.stores.sql import SQLStore
@@ -204,6 +205,50 @@ def test_the_servers_own_zone_and_mode_do_not_matter(store: SQLStore) -> None:
         with store.alone() as connection:
             connection.execute(sa.text("SET GLOBAL time_zone = :zone, GLOBAL sql_mode = :mode"),
                                {"zone": before[0], "mode": before[1]})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [
+        ("8.0.36", "it is MySQL 8.0.36, which Kept can't walk"),
+        ("5.7.44-log", "it is MySQL 5.7.44,"),
+        ("8.0.36-28", "it is MySQL 8.0.36,"),
+        ("10.5.23-MariaDB-1:10.5.23+maria~deb11", "it is MariaDB 10.5, which can't read a list"),
+        ("5.5.68-MariaDB", "it is MariaDB 5.5,"),
+    ],
+)
+def test_a_server_that_kept_cannot_work_with_is_told_by_its_version(version: str, why: str) -> None:
+    assert str(why_unfit(version)).startswith(why)
+
+
+@pytest.mark.parametrize(
+    "version", ["10.6.0-MariaDB", "10.11.6-MariaDB-0+deb12u1", "5.5.5-10.11.6-MariaDB-log", "11.4.2-mariadb"]
+)
+def test_a_version_from_mariadb_10_6_on_is_taken(version: str) -> None:
+    assert why_unfit(version) is None
+
+
+def test_what_to_do_instead_is_said_with_the_refusal(
+    store: SQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kept.stores.mariadb._SINCE", "99.0")
+    with pytest.raises(TerminalError) as refused:
+        store.schema(refresh=True)
+    assert "move it to MariaDB 99.0 or later" in str(refused.value.help)
+    assert "kind: outside" in str(refused.value.help)
+
+
+def test_a_table_that_keeps_what_is_deleted_is_refused_until_it_keeps_no_more(store: SQLStore) -> None:
+    with pytest.raises(TerminalError, match=r"deleted from log, moods \(SYSTEM VERSIONING\)"):
+        build(
+            store,
+            "CREATE TABLE moods (id INT PRIMARY KEY, mood TEXT) WITH SYSTEM VERSIONING",
+            "CREATE TABLE log (id INT PRIMARY KEY, at TIMESTAMP NULL) WITH SYSTEM VERSIONING",
+        )
+    with store.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE moods DROP SYSTEM VERSIONING")
+        connection.exec_driver_sql("ALTER TABLE log DROP SYSTEM VERSIONING")
+    assert {"moods", "log"} <= set(store.schema(refresh=True).tables)
 
 
 def test_a_json_column_and_an_enumeration_are_told_by_what_they_are(store: SQLStore) -> None:

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from kept.errors import TerminalError, TransientError
-from kept.stores import physical
+from kept.stores import traces
 from kept.stores.opening import open_store
 from kept.stores.physical import CannotLook, Trace, scrub, search, search_files
 from kept.stores.sql import SQLStore
@@ -273,9 +273,9 @@ def test_values_are_found_in_the_encoding_of_the_file(tmp_path: Path, encoding: 
         app.execute("INSERT INTO outbox VALUES (?)", (f"To: {EMAIL}",))
     app.close()
     store = open_store("app", f"sqlite:///{path}")
-    assert search(store, [EMAIL]) == [Trace("file app.sqlite", 1)]
-    assert search_files([path], [EMAIL]) == [Trace("file app.sqlite", 1)]
-    assert scrub(store, ["outbox"], [EMAIL]) == [Trace("file app.sqlite", 1)]
+    assert search(store, [EMAIL]) == [Trace("file app.sqlite", 1, frozenset({EMAIL}))]
+    assert search_files([path], [EMAIL]) == [Trace("file app.sqlite", 1, frozenset({EMAIL}))]
+    assert scrub(store, ["outbox"], [EMAIL]) == [Trace("file app.sqlite", 1, frozenset({EMAIL}))]
     build(store, "DELETE FROM outbox")
     assert scrub(store, ["outbox"], [EMAIL]) == []
 
@@ -300,12 +300,12 @@ def test_values_too_short_to_mean_anything_are_refused(store: SQLStore) -> None:
 def test_values_across_the_edge_of_a_piece_are_counted_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(physical, "_CHUNK", 16)
+    monkeypatch.setattr(traces, "CHUNK", 16)
     for at in range(70):
         path = tmp_path / "dump"
         path.write_bytes(b"." * at + b"needle" + b"." * 40 + b"needle.and.thread")
         assert search_files([path, tmp_path / "missing"], ["needle", "needle.and.thread"]) == [
-            Trace("file dump", 3)
+            Trace("file dump", 3, frozenset({"needle", "needle.and.thread"}))
         ]
 
 

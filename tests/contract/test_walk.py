@@ -303,7 +303,8 @@ def _statements(store: SQLStore, act: Callable[[], object]) -> int:
     sent: list[str] = []
 
     def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        sent.append(statement)
+        if "set_config(" not in statement:  # what a transaction starts with
+            sent.append(statement)
 
     sa.event.listen(store.engine, "before_cursor_execute", note)
     try:
@@ -317,9 +318,7 @@ def test_one_person_is_erased_in_one_statement_where_a_statement_can_change_seve
     shop: SQLStore,
 ) -> None:
     sent = _statements(shop, lambda: erased(shop, [1]))
-    assert sent == 2 if shop.dialect == "postgresql" else sent > 2, (
-        "what the transaction starts with, and the erasure"
-    )
+    assert sent == 1 if shop.dialect == "postgresql" else sent > 2
 
 
 def test_a_thousand_accesses_are_as_many_statements_as_there_are_tables(shop: SQLStore) -> None:
@@ -356,6 +355,7 @@ def test_few_people_with_many_rows_are_erased_as_many_people_are(
 ) -> None:
     one = _statements(shop, lambda: erased(shop, [2]))
     monkeypatch.setattr("kept.stores.reach.ROWS", 5)
+    shop.schema(refresh=True)  # the statements are written anew
     sent = _statements(shop, lambda: erased(shop, [1]))
     assert sent > one if shop.dialect == "postgresql" else sent == one
     assert [row[0] for row in rows(shop, "users")] == [3]

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 
 from kept.stores.clauses import Clauses
-from kept.stores.reach import FEW, Reach, as_keys
+from kept.stores.reach import FEW, Reach, as_keys, reached
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Key, Stop, Walk
 
@@ -42,21 +42,27 @@ def collect(store: SQLStore, walk: Walk, keys: Iterable[object]) -> Iterator[Por
     """
     people = as_keys(keys)
     with store.read(few=len(people) <= FEW) as connection:
-        reach = Reach(connection, store, walk, people, by_person=True, together=len(people) <= MANY)
-        reach.stops()
+        together = len(people) <= MANY
+        reach, readings = reached(
+            connection, store, walk, people, "collect", _readings, by_person=True, together=together
+        )
         fetching = Fetching(reach)
-        for table in walk.own_tables():
-            stops = {i: walk.stops[i] for i in walk.of_table(table) if walk.stops[i].columns}
-            if not stops:
-                continue
-            columns = list(dict.fromkeys(column for stop in stops.values() for column in stop.columns))
-            query = (
-                _of_view(reach, stops, columns)
-                if walk.tables[table].is_view
-                else _of_table(reach, stops, columns)
-            )
+        for table, query, stops, columns in readings:
             for part in fetching.parts(query, table):
-                yield _portion(part, table, list(stops.values()), columns, people)
+                yield _portion(part, table, stops, columns, people)
+
+
+def _readings(reach: Reach) -> list[tuple[str, str, list[Stop], list[str]]]:
+    """Each table with the query for its rows, its stops and the columns that the query gives of them."""
+    reach.stops()
+    walk, found = reach.walk, []
+    for table in walk.own_tables():
+        stops = {i: walk.stops[i] for i in walk.of_table(table) if walk.stops[i].columns}
+        if stops:
+            columns = list(dict.fromkeys(column for stop in stops.values() for column in stop.columns))
+            write = _of_view if walk.tables[table].is_view else _of_table
+            found.append((table, write(reach, stops, columns), list(stops.values()), columns))
+    return found
 
 
 class Fetching:
@@ -75,7 +81,7 @@ class Fetching:
         if most:
             result = self.reach.run(f"{query} LIMIT {most + 1}")
             if result.rowcount <= most:
-                yield from _fetched(result)
+                yield from fetched(result)
                 return
             result.close()
         statement, values = self.reach.relations.written(query)
@@ -132,7 +138,7 @@ def _fitting(size: int, rows: float) -> int:
     return max(0, min(50_000, int(_BYTES / mean))) if size < 32 * _BYTES or mean < 1024 else 0
 
 
-def _fetched(result: sa.CursorResult[*tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
+def fetched(result: sa.CursorResult[*tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
     """The driver's own rows: nothing has to be made of them, and there may be many."""
     cursor = result.cursor
     assert cursor is not None
@@ -218,12 +224,19 @@ def existing(store: SQLStore, walk: Walk, keys: Iterable[object]) -> dict[Key, l
     people = as_keys(keys)
     found: dict[Key, list[Key]] = {}
     with store.read(few=len(people) <= FEW) as connection:
-        reach = Reach(connection, store, walk, people, by_person=True, together=len(people) <= MANY)
-        [way] = reach.ways(walk.root)
-        own = ", ".join(reach.say.column("t", column) for column in walk.root.person)
-        for number, *key in reach.run(f"SELECT s.person, {own} FROM {way}"):
+        together = len(people) <= MANY
+        reach, query = reached(
+            connection, store, walk, people, "existing", _own_keys, by_person=True, together=together
+        )
+        for number, *key in reach.run(query):
             found.setdefault(people[number], []).append(tuple(key))
     return found
+
+
+def _own_keys(reach: Reach) -> str:
+    [way] = reach.ways(reach.walk.root)
+    own = ", ".join(reach.say.column("t", column) for column in reach.walk.root.person)
+    return f"SELECT s.person, {own} FROM {way}"
 
 
 def find(store: SQLStore, walk: Walk, column: str, values: Iterable[str]) -> dict[str, list[Key]]:

@@ -1,20 +1,22 @@
 """Sets the end of people in their own rows: of some who are named, or of everybody whose ties are all over.
 
-An end is set only where there is none yet, in one statement however many people it is, and written as the column's
-other clocks are.
+An end is set only where there is none yet, in as many statements however many people it is, and written as the
+column's other clocks are.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from kept.errors import TerminalError
+from kept.errors import TerminalError, TransientError
 from kept.stores import clocks
 from kept.stores.clauses import Clauses, written
 from kept.stores.clocks import ClockFormat
@@ -23,6 +25,7 @@ from kept.stores.ending import By, Ended, Ending, Hindrance, Standing, Tie, Upon
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Key
 
+_FOUND = "kept_found"
 _OFFSET = re.compile(r".{19}(?:\.\d+)?(Z|\+00:00)?")
 
 
@@ -43,7 +46,7 @@ def end(
     with store.write() as connection:
         found = _Statement(store, connection, ending, at)
         again = found.set_before(noted) if noted else []
-        done = [*again, *found.set(whos)]
+        done = [*again, *(found.set_found(whos) if found.say.mariadb else found.set(whos))]
         before_commit(done)
     return done
 
@@ -63,9 +66,10 @@ def hindrances(
 
 
 def standing(
-    store: SQLStore, ending: Ending, moments: Sequence[datetime], since: datetime, now: datetime
+    store: SQLStore, ending: Ending, moments: Mapping[datetime, int], since: datetime, now: datetime
 ) -> Standing:
-    """People with an end, whichever; those whose end is one of `moments`, to the second, are known.
+    """People with an end, whichever; those whose end is one of `moments`, to the second, are known, as far as it says
+    that so many ended then. (What tells days alone can't tell who ended on the same day by somebody else's hand.)
 
     With `upon` only people tied to somebody whose clock has passed are counted.
     """
@@ -74,7 +78,7 @@ def standing(
 
 
 def unreadable(store: SQLStore, ending: Ending, at: datetime) -> int:
-    """How many of the clocks of `upon` are filled and hold no time, so that nobody can say whether they passed."""
+    """How many clocks of `upon` and of its ties are filled and hold no time: nobody can say whether they passed."""
     with store.read() as connection:
         return _Statement(store, connection, ending, at).unreadable()
 
@@ -87,8 +91,6 @@ class _Statement:
         self.at = at.replace(microsecond=0)
         self.say = Clauses(store, store.schema().tables)
         self.shape = store.shape(ending.table)
-        if store.dialect == "mariadb":
-            raise TerminalError("this version of Kept sets no end in MariaDB or MySQL", where=store.name)
         if self.shape.is_view:
             raise TerminalError(f"{ending.table} is a view, and can't be written to", where=store.name)
         self.table = store.table(ending.table)
@@ -98,24 +100,56 @@ class _Statement:
     # What is done.
 
     def set(self, whos: Sequence[Key] | None) -> list[Ended]:
-        conditions = [self.empty(self.table, self.ending.table, self.ending.column), *self.meant()]
-        if whos is not None:
-            conditions.append(self.among(whos))
-        statement = (
-            sa.update(self.table)
-            .where(*conditions)
-            .values({self.ending.column: value(self.moment(self.at))})
-            .returning(*self.columns())
-        )
-        return self._ended(statement)
+        changed = sa.update(self.table).where(*self.due(whos)).values(self.changes())
+        return self._ended(self.connection.execute(changed.returning(*self.columns())))
+
+    def set_found(self, whos: Sequence[Key] | None) -> list[Ended]:
+        """The same in MariaDB, where an UPDATE answers nothing and can't ask the table it changes.
+
+        Who is due is read without a lock; their rows alone are then locked, looked at again, and changed.
+        """
+        key = self.say.keys(self.ending.table, self._people())
+        shaped = f"SELECT {key} FROM {self._people()} LIMIT 0"
+        self.say.run(self.connection, f"CREATE TEMPORARY TABLE {_FOUND} AS {shaped}")
+        names = [f"k{i}" for i in range(len(self.shape.key))]
+        found = sa.table(_FOUND, *map(sa.column, names))
+        columns = [self.table.c[column] for column in self.shape.key]
+        chosen = sa.select(*columns).where(*self.due(whos))
+        self.connection.execute(sa.insert(found).from_select(names, chosen))
+        same = sa.and_(*(a == found.c[b] for a, b in zip(columns, names, strict=True)))
+        still = [self.empty(self.table, self.ending.table, self.ending.column), *self.tests()]
+        locked = sa.select(*self.columns()).prefix_with("STRAIGHT_JOIN")
+        locked = locked.select_from(found.join(self.table, same)).where(*still).with_for_update()
+        done = self._ended(self.connection.execute(locked))
+        changed = self.connection.execute(sa.update(self.table).where(same, *still).values(self.changes()))
+        if changed.rowcount != len(done):
+            raise TransientError(
+                f"rows of {self.ending.table} were changed by somebody else meanwhile",
+                help="nothing was changed: try again",
+                where=self.store.name,
+            )
+        return done
 
     def set_before(self, noted: Sequence[Key]) -> list[Ended]:
-        same = self.clock == value(self.moment(self.at))
-        return self._ended(sa.select(*self.columns()).where(same, self.among(noted)))
+        """Who of those has this very end; waits for whoever is still about to set it.
+
+        A process that was killed may have sent a COMMIT which the server has yet to carry out.
+        """
+        same = sa.case((self.clock == value(self.moment(self.at)), 1), else_=0)
+        found = sa.select(same, *self.columns()).where(self.among(noted))
+        found = found.with_for_update(key_share=True)  # who only refers to them needn't wait
+        return self._ended(row[1:] for row in self.connection.execute(found) if row[0])
+
+    def changes(self) -> dict[str, sa.BindParameter[Any]]:
+        return {self.ending.column: value(self.moment(self.at))}
+
+    def due(self, whos: Sequence[Key] | None = None) -> list[sa.ColumnElement[bool]]:
+        """That a person's end is to be set now (and they are one of these)."""
+        conditions = [self.empty(self.table, self.ending.table, self.ending.column), *self.meant()]
+        return conditions if whos is None else [*conditions, self.among(whos)]
 
     def count(self) -> int:
-        conditions = [self.empty(self.table, self.ending.table, self.ending.column), *self.meant()]
-        counted = sa.select(sa.func.count()).select_from(self.table).where(*conditions)
+        counted = sa.select(sa.func.count()).select_from(self.table).where(*self.due())
         return int(self.connection.execute(counted).scalar_one())
 
     def hindered(self, whos: Sequence[Key]) -> dict[tuple[str, ...], Hindrance]:
@@ -131,9 +165,10 @@ class _Statement:
                 found[who] = "not meant" if is_empty else "ended already"
         return found
 
-    def standing(self, moments: Sequence[datetime], since: datetime) -> Standing:
+    def standing(self, moments: Mapping[datetime, int], since: datetime) -> Standing:
         filled = sa.not_(self.empty(self.table, self.ending.table, self.ending.column))
-        unknown = self.none_of(moments)
+        known = self.one_of(list(moments))
+        unknown = sa.not_(known)
         announced, later = self._from(self.at + timedelta(seconds=1)), self._from(since)
         conditions = [filled, *self.tests()]
         if self.ending.upon is not None:
@@ -144,7 +179,15 @@ class _Statement:
             _number(unknown, sa.not_(later), sa.not_(announced)),
             _number(unknown, announced),
         ).select_from(self.table)
-        return Standing(*map(int, self.connection.execute(counted.where(*conditions)).one()))
+        found = Standing(*map(int, self.connection.execute(counted.where(*conditions)).one()))
+        at_them = sa.select(self.clock, sa.func.count()).where(*conditions, known)
+        recorded = Counter[Any]()
+        for at, number in moments.items():
+            recorded[self.moment(at.replace(microsecond=0))] += number
+        begin, more = clocks.bound(self.format, since), Counter[bool]()
+        for at, number in self.connection.execute(at_them.group_by(self.clock)):
+            more[at >= begin] += max(0, number - recorded[at])
+        return replace(found, since=found.since + more[True], before=found.before + more[False])
 
     def _from(self, at: datetime) -> sa.ColumnElement[bool]:
         """That the clock stands at a time or after it, and can be read."""
@@ -153,14 +196,17 @@ class _Statement:
 
     def unreadable(self) -> int:
         upon = self.ending.upon
+        if upon is None:
+            return 0
+        asked = [(tie.other.to, upon.clock) for tie in upon.ties]
+        asked += [(tie.table, tie.ended) for tie in upon.ties if tie.ended is not None]
         found = 0
-        for other in dict.fromkeys(tie.other.to for tie in upon.ties) if upon is not None else ():
-            assert upon is not None
-            source = self.store.table(other)
-            format = clocks.format_seen(self.store, self.connection, other, upon.clock)
+        for table, column in dict.fromkeys(asked):
+            source = self.store.table(table)
+            format = clocks.format_seen(self.store, self.connection, table, column)
             strange = sa.and_(
-                sa.not_(self.empty(source, other, upon.clock)),
-                sa.not_(clocks.readable(format, source.c[upon.clock])),
+                sa.not_(self.empty(source, table, column)),
+                sa.not_(clocks.readable(format, source.c[column])),
             )
             counted = sa.select(sa.func.count()).select_from(source).where(strange)
             found += int(self.connection.execute(counted).scalar_one())
@@ -171,37 +217,41 @@ class _Statement:
         address = self.ending.address
         return [*keys, self.table.c[address] if address is not None else sa.null()]
 
-    def _ended(self, statement: sa.Executable) -> list[Ended]:
-        return [
-            Ended(tuple(map(written, key)), str(address) if address else None)
-            for *key, address in self.connection.execute(statement)
-        ]
+    def _ended(self, rows: Iterable[Sequence[Any]]) -> list[Ended]:
+        return [Ended(tuple(map(written, key)), str(address) if address else None) for *key, address in rows]
 
     # Times.
 
     def moment(self, at: datetime) -> Any:
         """A time as the column writes it."""
         writing = self.format.writing
-        if writing in ("date", "text-date"):
+        if writing in ("date", "day", "text-date"):
             at = at.replace(hour=0, minute=0, second=0, microsecond=0)
         told = clocks.bound(self.format, at)
         return f"{told}{self.offset}" if writing in ("text-space", "text-t") else told
 
-    def none_of(self, moments: Sequence[datetime]) -> sa.ColumnElement[bool]:
-        """That the clock, which is filled, is none of these; one bound value, however many."""
+    def one_of(self, moments: Sequence[datetime]) -> sa.ColumnElement[bool]:
+        """That the clock, which is filled, is one of these; one bound value, however many."""
         given = list(dict.fromkeys(self.moment(at.replace(microsecond=0)) for at in moments))
         if not given:
-            return sa.true()
-        listed = "IN (SELECT value FROM json_each(:moments))" if self.say.sqlite else "= ANY(:moments)"
-        bound = json.dumps(given) if self.say.sqlite else given
+            return sa.false()
         here = self.say.column(self._people(), self.ending.column)
-        return _text(f"NOT ({here} {listed})", moments=bound)
+        if self.say.one_statement:
+            return sa.type_coerce(_text(f"{here} = ANY(:moments)", moments=given), sa.Boolean)
+        held = "SELECT value FROM json_each(:moments)"
+        if self.say.mariadb:
+            kind = "DATE" if self.format.writing == "day" else "DATETIME"
+            held = f"SELECT v FROM JSON_TABLE(:moments, '$[*]' COLUMNS (v {kind} PATH '$')) AS j"
+        found = _text(f"{here} IN ({held})", moments=json.dumps(given, default=str))
+        return sa.type_coerce(found, sa.Boolean)
 
     # Conditions.
 
     def empty(self, source: sa.FromClause, table: str, column: str) -> sa.ColumnElement[bool]:
-        """That a clock hasn't started."""
+        """That a clock hasn't started; `0000-00-00`, which MariaDB's IS NULL finds too, is no time and no emptiness."""
         found = source.c[column]
+        if self.say.mariadb:
+            return found.is_not_distinct_from(None)
         texts = self.store.dialect == "sqlite" or self.store.shape(table).columns[column].sort == "text"
         return sa.or_(found.is_(None), found == value("")) if texts else found.is_(None)
 
@@ -259,7 +309,9 @@ class _Statement:
             self.store.table(tie.other.to).alias("kept_other"),
         )
         [column] = tie.other.to_columns
-        conditions = [sa.cast(other.c[column], sa.Text) == value(by.key)]
+        # letter by letter, whatever the column's collation
+        held = self.say.text(self.say.column("kept_other", column))
+        conditions = [_text(f"{held} = :decider", decider=by.key)]
         if by.ended is not None:
             conditions.append(self.empty(other, tie.other.to, by.ended))
         return self._row(tie, row, other, conditions, strict=True)

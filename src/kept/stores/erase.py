@@ -7,6 +7,7 @@ rows that go are emptied and shared rows cleared, then rows are deleted, those t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -16,11 +17,11 @@ from kept.errors import TerminalError
 from kept.stores.changes import Changes
 from kept.stores.fates import Fates
 from kept.stores.order import deletion_order
-from kept.stores.reach import FEW, Reach, as_keys
+from kept.stores.reach import FEW, Reach, as_keys, reached
 from kept.stores.relations import unchecked
 from kept.stores.schema import Reference
 from kept.stores.sql import SQLStore
-from kept.stores.walk import Erasure
+from kept.stores.walk import Erasure, Key
 
 Done = TypeVar("Done", covariant=True)
 _NOT_AT_ONCE = ("27000", "0A000")  # PostgreSQL's triggered data change violation, feature not supported
@@ -65,7 +66,7 @@ def erase(
     def carried_out(connection: sa.Connection, *, at_once: bool) -> Counts:
         counts = None
         if at_once:
-            counts = Erasing(Reach(connection, store, erasure.walk, people, together=True), erasure).at_once()
+            counts = Erasing.of_few(connection, store, erasure, people).at_once()
             if counts is None:
                 store.many(connection)
         if counts is None:
@@ -119,6 +120,20 @@ class Erasing:
             self.few = reach.bound()
             stuck = "".join(f" AND ({query}) = 0" for query in self._stuck().values())
             reach.make("kept_may", f"SELECT 1 AS may FROM kept_few WHERE 1 = 1{stuck}")
+            self._at_once = self._written_at_once()
+
+    @classmethod
+    def of_few(
+        cls, connection: sa.Connection, store: SQLStore, erasure: Erasure, people: Sequence[Key]
+    ) -> Erasing:
+        """An erasure to be carried out at once; its statements are written once for any people and cut-offs."""
+        what = ("erase", erasure.shape)
+        reach, erasing = reached(
+            connection, store, erasure.walk, people, what, lambda r: cls(r, erasure), together=True
+        )
+        again = copy(erasing)
+        again.reach = reach.with_values(erasing.fates.bounds(erasure))
+        return again
 
     def questions(self) -> dict[str, str]:
         """Queries for whether the people's rows are few, and how many need what can't be done."""
@@ -172,6 +187,19 @@ class Erasing:
 
         None, with nothing done, where the rows of these people aren't few; NotAtOnce where one statement can't.
         """
+        statement, asked = self._at_once
+        try:
+            row = self.reach.run(statement).one()
+        except sa.exc.DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) in _NOT_AT_ONCE:
+                raise NotAtOnce from None
+            raise
+        numbers = dict(zip(asked, map(int, row), strict=True))
+        self.refuse(numbers)
+        return self._counts(numbers) if numbers["few"] else None
+
+    def _written_at_once(self) -> tuple[str, tuple[str, ...]]:
+        """The statement, and what each of the numbers is that it gives."""
         may = "EXISTS (SELECT 1 FROM kept_may)"  # asked once, before anything is read for it
         parts = [
             f"kept_did_{n} AS ({statement} AND {may})" for n, statement in enumerate(self._updates().values())
@@ -186,15 +214,7 @@ class Erasing:
             parts.append(f"{name} AS ({gone})")
             queries[f"deleted {table}"] = f"SELECT COUNT(*) FROM {name}"
         chosen = ", ".join(f"({query})" for query in queries.values())
-        try:
-            row = self.reach.run(f"WITH {', '.join(parts)} SELECT {chosen}").one()
-        except sa.exc.DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) in _NOT_AT_ONCE:
-                raise NotAtOnce from None
-            raise
-        numbers = dict(zip(queries, map(int, row), strict=True))
-        self.refuse(numbers)
-        return self._counts(numbers) if numbers["few"] else None
+        return f"WITH {', '.join(parts)} SELECT {chosen}", tuple(queries)
 
     def by_and_by(self) -> Counts:
         """Change and delete, table by table."""

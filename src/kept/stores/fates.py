@@ -31,7 +31,7 @@ class Fates:
         self.reach, self.say, self.walk, self.erasure = reach, reach.say, reach.walk, erasure
         self.own = [t for t in self.walk.own_tables() if not self.walk.tables[t].is_view]
         self.numbers = {table: number for number, table in enumerate(self.own)}
-        self.holds = [hold for hold in erasure.holds if hold.table in self.numbers]
+        self.holds = self._own_holds(erasure)
         self.may_stay = self._may_stay()
         self._others = {
             t: [] if owned_by_one(self.walk, t) else self.walk.of_table(t, own=False) for t in self.own
@@ -126,7 +126,7 @@ class Fates:
         for n, hold in self.holds_at(table):
             query = f"SELECT {self._keys(table, 'b')}, {n} AS h FROM {self._belong[table]} b"
             if hold.clock is not None and hold.cutoff is not None:
-                values[f"cutoff_{n}"] = self._bound(hold)
+                values |= self._cutoff(n, hold)
                 running = self._running(hold, "t", f"cutoff_{n}")
                 query = f"{self._rows(table, self._belong[table], f'{n} AS h')} WHERE {running}"
             parts.append(query)
@@ -139,7 +139,7 @@ class Fates:
         staying = [f"SELECT {keys} FROM {self._held[table]} b"] if table in self._held else []
         for n, hold in enumerate(self.holds):
             if hold.last is not None and hold.last.table == table and hold.cutoff is not None:
-                values[f"last_{n}"] = self._bound(hold)
+                values |= self._cutoff(n, hold)
                 staying += self._links(table, n, hold)
         for stop_number, stop in enumerate(self.walk.stops[: self.walk.own]):
             if stop.table in self._stay:
@@ -152,10 +152,21 @@ class Fates:
             self.reach.make(f"kept_stay_{number}", " UNION ".join(staying), index=keys, **values)
             self._stay[table] = self.reach.of(f"kept_stay_{number}")
 
-    def _bound(self, hold: Hold) -> object:
+    def bounds(self, erasure: Erasure) -> dict[str, object]:
+        """The bound values of an erasure of the same shape: its cut-offs."""
+        bounds: dict[str, object] = {}
+        for number, hold in enumerate(self._own_holds(erasure)):
+            if hold.clock is not None and hold.cutoff is not None:
+                bounds |= self._cutoff(number, hold)
+        return bounds
+
+    def _own_holds(self, erasure: Erasure) -> list[Hold]:
+        return [hold for hold in erasure.holds if hold.table in self.numbers]
+
+    def _cutoff(self, number: int, hold: Hold) -> dict[str, object]:
         assert hold.cutoff is not None and hold.clock is not None
         format = format_seen(self.say.store, self.reach.connection, hold.clock_table, hold.clock)
-        return bound(format, hold.cutoff)
+        return {f"cutoff_{number}": bound(format, hold.cutoff)}
 
     def _passed(self, hold: Hold, alias: str, cutoff: str) -> str:
         """That the clock in a row `alias` of the hold's clock table has passed the cut-off."""
@@ -209,7 +220,7 @@ class Fates:
         say, held = self.say, self._held[hold.table]
         source = f"{held} b, {say.name(hold.table)} t"
         same = f"b.h = {n} AND {say.same_row(hold.table, 't', 'b')}"
-        for joins, conditions in self._to_links(hold, "t", f"last_{n}"):
+        for joins, conditions in self._to_links(hold, "t", f"cutoff_{n}"):
             tied = " AND ".join([same, *conditions, say.same_row(table, "l", "m")])
             yield (
                 f"SELECT {self._keys(table, 'm')} FROM {source}, {', '.join(joins)}, {self._belong[table]} m"

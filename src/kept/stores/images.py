@@ -117,7 +117,7 @@ def remove(
         values = values_of(store, connection, erasure.walk.tables)
         images = counts = None
         if at_once:
-            erasing = Erasing(Reach(connection, store, erasure.walk, people, together=True), erasure)
+            erasing = Erasing.of_few(connection, store, erasure, people)
             images = _Taking(erasing, values).images()
             if images is not None:
                 counts = erasing.at_once()

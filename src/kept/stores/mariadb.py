@@ -23,6 +23,7 @@ from kept.stores.schema import Column, ColumnSort, Reference, Schema, Table
 from kept.stores.sql import SQLStore
 
 LOCK_SECONDS = 5
+_SINCE = "10.6"  # the first with JSON_TABLE
 EXACT = "utf8mb4_nopad_bin"
 """The collation by which two texts are the same only if each letter is, capitals and blanks at the end included."""
 
@@ -141,13 +142,21 @@ class MariaDBStore(SQLStore):
         return Besides()
 
     def reflected(self, connection: Connection, besides: Besides) -> Schema:
-        """Read from information_schema in five queries, however many tables there are."""
-        version = str(connection.exec_driver_sql("SELECT VERSION()").scalar_one())
-        if "mariadb" not in version.lower():
+        """Read from information_schema in six queries, however many tables there are."""
+        unfit = why_unfit(str(connection.exec_driver_sql("SELECT VERSION()").scalar_one()))
+        if unfit is not None:
             raise TerminalError(
-                f"it is MySQL {version.split('-')[0]}, which Kept can't walk: it opens a temporary table once a"
-                " statement only",
-                help="use MariaDB 10.6 or later, or copy the data there",
+                unfit,
+                help=f"move it to MariaDB {_SINCE} or later; until then declare the store `kind: outside`, without"
+                " `at:`, and a member of staff is given each request about it as a task",
+                where=self.name,
+            )
+        versioned = list(connection.exec_driver_sql(_VERSIONED).scalars())
+        if versioned:
+            raise TerminalError(
+                f"the server keeps every row that is changed in or deleted from {', '.join(versioned)}"
+                " (SYSTEM VERSIONING), so nothing there would be gone",
+                help="ALTER TABLE … DROP SYSTEM VERSIONING takes the old rows away, and keeps no more",
                 where=self.name,
             )
         return _schema(connection)
@@ -174,6 +183,17 @@ class MariaDBStore(SQLStore):
         return TerminalError(
             f"MariaDB refused ({number}){f', {said}' if said else ''}{named}", where=self.name
         )
+
+
+def why_unfit(version: str) -> str | None:
+    """What Kept can't do with a server that says it is of this version; None where it is one Kept works with."""
+    found = re.search(r"(\d+)\.(\d+)[.\d]*-mariadb", version, re.IGNORECASE)
+    if found is None and "mariadb" not in version.lower():
+        name = version.partition("-")[0]
+        return f"it is MySQL {name}, which Kept can't walk: it opens a temporary table once a statement only"
+    if found is not None and (int(found[1]), int(found[2])) < tuple(map(int, _SINCE.split("."))):
+        return f"it is MariaDB {found[1]}.{found[2]}, which can't read a list that it is given (JSON_TABLE)"
+    return None
 
 
 def _remember(
@@ -208,6 +228,10 @@ _COLUMNS = (
     " ON t.table_schema = c.table_schema AND t.table_name = c.table_name"
     " WHERE c.table_schema = DATABASE() ORDER BY c.table_name, c.ordinal_position"
 )
+_VERSIONED = (
+    "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
+    " AND table_type = 'SYSTEM VERSIONED' ORDER BY table_name"
+)
 _CHECKS = (
     "SELECT table_name, check_clause FROM information_schema.check_constraints"
     " WHERE constraint_schema = DATABASE() AND check_clause LIKE '%%json_valid%%'"
@@ -239,7 +263,7 @@ def _schema(connection: Connection) -> Schema:
     ):
         if table_type == "SEQUENCE":
             continue
-        if table_type not in ("BASE TABLE", "SYSTEM VERSIONED"):
+        if table_type != "BASE TABLE":
             views.add(table)
         sort: ColumnSort = "json" if (table, column) in json else _sort(kind, written)
         columns[table][column] = Column(

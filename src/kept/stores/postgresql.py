@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import select
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,17 +22,22 @@ from kept.stores.reflection import Besides
 from kept.stores.sql import SQLStore
 
 LOCK_SECONDS = 5
-_SETTINGS = (
-    "SELECT set_config('random_page_cost', '1.1', true), set_config('jit', 'off', true),"
-    f" set_config('lock_timeout', '{LOCK_SECONDS}s', true),"
-    " set_config('row_security', 'off', true)"  # rows that a policy hides raise instead of being missed
-)
-_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
-_EXACT = (
-    ", set_config('datestyle', 'ISO, YMD', true), set_config('intervalstyle', 'postgres', true),"
-    " set_config('bytea_output', 'hex', true), set_config('extra_float_digits', '3', true)"
-)
-_PLANNED_ONCE = ", set_config('plan_cache_mode', 'force_generic_plan', true)"
+IDLE_SECONDS = 5.0
+"""A connection that wasn't used for so long is asked whether it still is one."""
+_SETTINGS = {
+    "random_page_cost": "1.1",
+    "jit": "off",
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "row_security": "off",  # rows that a policy hides raise instead of being missed
+    "plan_cache_mode": "force_generic_plan",  # what is sent again and again is planned once
+}
+_MANY = {"plan_cache_mode": "auto"}
+_EXACT = {
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "3",
+}
 
 # Classes and codes of SQLSTATE after which the same call may succeed later (PostgreSQL's appendix A).
 _TRANSIENT = ("08", "40", "53", "57", "58", "55P03", "55006", "25P03", "25P04")
@@ -58,24 +65,51 @@ class PostgreSQLStore(SQLStore):
         engine = sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
             hide_parameters=True,
-            pool_pre_ping=True,
             connect_args={key: value for key, value in settings.items() if key not in url.query},
         )
         event.listen(engine, "connect", _set_up)
+        event.listen(engine, "checkin", _left)
+        event.listen(engine, "checkout", _taken)
         super().__init__(name, engine)
 
     def prepare_write(self, connection: Connection, *, few: bool, exact: bool) -> None:
-        connection.connection.info.pop("kept_prepared", None)
-        before, after = (f"{_SNAPSHOT}; ", _EXACT) if exact else ("", "")
-        connection.exec_driver_sql(f"{before}{_SETTINGS}{after}{_PLANNED_ONCE if few else ''}")
+        self._prepare(connection, few=few, snapshot=exact, settings=_EXACT if exact else {})
 
     def prepare_read(self, connection: Connection, *, few: bool) -> None:
         # not READ ONLY: temporary tables can't be made in a transaction that is
-        connection.connection.info.pop("kept_prepared", None)
-        connection.exec_driver_sql(f"{_SNAPSHOT}; {_SETTINGS}{_PLANNED_ONCE if few else ''}")
+        self._prepare(connection, few=few, snapshot=True, settings={})
+
+    def _prepare(
+        self, connection: Connection, *, few: bool, snapshot: bool, settings: dict[str, str]
+    ) -> None:
+        """How BEGIN is to be said, and what differs from the settings that the connection has for good.
+
+        Behind a pooler it has none of its own, so every transaction brings them all.
+        """
+        info, driver = connection.connection.info, connection.connection.driver_connection
+        assert driver is not None
+        info.pop("kept_prepared", None)
+        driver.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ if snapshot else None
+        wanted = ({} if info["kept_direct"] else _SETTINGS) | ({} if few else _MANY) | settings
+        if wanted:
+            connection.exec_driver_sql(_set(wanted))
 
     def many(self, connection: Connection) -> None:
-        connection.exec_driver_sql("SELECT set_config('plan_cache_mode', 'auto', true)")
+        connection.exec_driver_sql(_set(_MANY))
+
+    @contextmanager
+    def alone(self) -> Iterator[Connection]:
+        """As any store's; what runs for minutes may wait for its locks."""
+        with super().alone() as connection:
+            if not connection.connection.info["kept_direct"]:
+                yield connection
+                return
+            connection.exec_driver_sql("SET lock_timeout = DEFAULT")
+            try:
+                yield connection
+            finally:
+                if not connection.invalidated:
+                    connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_SECONDS}s'")
 
     @contextmanager
     def prepared(self, connection: Connection) -> Iterator[None]:
@@ -182,9 +216,38 @@ def _set_up(connection: Any, record: Any) -> None:
     connection.execute("SET TIME ZONE 'UTC'")
     [answering] = connection.execute("SELECT pg_backend_pid()").fetchone()
     record.info["kept_direct"] = answering == connection.info.backend_pid
+    if record.info["kept_direct"]:
+        connection.execute(_set(_SETTINGS, "false"))
     connection.autocommit = autocommit
     for name in ("date", "timestamp", "timestamptz"):
         connection.adapters.register_loader(name, _AnyTime)
+
+
+def _set(settings: Mapping[str, str], local: str = "true") -> str:
+    return "SELECT " + ", ".join(f"set_config('{name}', '{to}', {local})" for name, to in settings.items())
+
+
+def _left(_connection: Any, record: Any) -> None:
+    record.info["kept_left"] = time.monotonic()
+
+
+def _taken(connection: Any, record: Any, _proxy: Any) -> None:
+    """See that a pooled connection still is one, without asking the server where nothing speaks against it.
+
+    A server that goes away says so, or closes the socket, and then there is something to read; one that can't do
+    either is found by asking when the connection wasn't used for a while.
+    """
+    left = record.info.get("kept_left")
+    if left is None:
+        return  # it is new
+    try:
+        waiting = select.poll()
+        waiting.register(connection.fileno(), select.POLLIN)
+        if time.monotonic() - left > IDLE_SECONDS or waiting.poll(0):
+            connection.execute("SELECT 1")
+            connection.rollback()
+    except psycopg.Error:
+        raise sa.exc.DisconnectionError from None
 
 
 class _AnyTime(Loader):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from copy import copy
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from kept.stores.clauses import Clauses
 from kept.stores.relations import Relations, Result, Temporary, Together
-from kept.stores.schema import Reference
+from kept.stores.schema import Column, Reference
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Hop, Key, Stop, Walk, identifies
 
@@ -39,6 +40,7 @@ class Reach:
         *,
         by_person: bool = False,
         together: bool = False,
+        few: bool | None = None,
     ) -> None:
         self.connection = connection
         self.walk = walk
@@ -47,11 +49,26 @@ class Reach:
         self._unmade: dict[int, str] = {}
         self.together = together and self.say.one_statement
         self.relations: Relations = (
-            Together(connection, self.say, few=len(people) <= FEW)
+            Together(connection, self.say, few=len(people) <= FEW if few is None else few)
             if self.together
             else Temporary(connection, self.say)
         )
         self._people(people)
+
+    def over(self, connection: sa.Connection, people: Sequence[Key]) -> Reach:
+        """The same statements over another connection, for other people; only those that are sent `together`."""
+        assert isinstance(self.relations, Together)
+        again = copy(self)
+        again.connection = connection
+        again.relations = self.relations.over(connection, self._given(people))
+        return again
+
+    def with_values(self, values: Mapping[str, object]) -> Reach:
+        """The same with more bound values."""
+        assert isinstance(self.relations, Together)
+        again = copy(self)
+        again.relations = self.relations.over(self.connection, {**self.relations.values, **values})
+        return again
 
     def run(self, statement: str, **values: object) -> Result:
         return self.relations.run(statement, **values)
@@ -69,8 +86,7 @@ class Reach:
     def _people(self, keys: Sequence[Key]) -> None:
         """Number the people of the batch."""
         root, say = self.walk.root, self.say
-        shapes = [self.walk.tables[root.table].columns[column] for column in root.person]
-        given: dict[str, Any] = say.given(shapes, list(enumerate(keys)))
+        shapes, given = self._shapes(), self._given(keys)
         taken = ", ".join(f"j.v{i} AS k{i}" for i in range(len(shapes)))
         number = "j.n" if self.by_person or say.loose_keys else "DISTINCT 0"
         query = f"SELECT {number} AS person, {taken} FROM {say.unpacked(shapes)}"
@@ -81,6 +97,12 @@ class Reach:
             self.relations.shaped(PEOPLE, shape, query, index=index, **given)
         else:
             self.make(PEOPLE, query, **given)
+
+    def _shapes(self) -> list[Column]:
+        return [self.walk.tables[self.walk.root.table].columns[column] for column in self.walk.root.person]
+
+    def _given(self, keys: Sequence[Key]) -> dict[str, Any]:
+        return self.say.given(self._shapes(), list(enumerate(keys)))
 
     def stops(self) -> None:
         """Make a relation of each of this kind's stops, in walking order."""
@@ -93,8 +115,9 @@ class Reach:
                 self._unmade[number] = f"(SELECT {keys} FROM {self.ways(stop)[0]})"
                 continue
             chosen = f"s.person, {keys}" if self.by_person else keys
-            each = "" if self.once(stop) else "DISTINCT "
-            queries = [f"SELECT {each}{chosen} FROM {way}" for way in self.ways(stop)]
+            ways = self.ways(stop)
+            each = "" if len(ways) > 1 or self.once(stop) else "DISTINCT "  # a UNION gives each once
+            queries = [f"SELECT {each}{chosen} FROM {way}" for way in ways]
             names = ", ".join(f"k{i}" for i in range(len(self.say.key(stop.table))))
             self.make(
                 f"kept_stop_{number}",
@@ -132,6 +155,17 @@ class Reach:
         table = self.say.name(stop.table)
         ways = [f"{source} {self.say.join} {table} t ON {match}" for source, match in self._ways(stop)]
         return list(dict.fromkeys(ways))
+
+    def straight(self) -> list[str]:
+        """The FROM-clauses from the people's keys straight to rows `t` of theirs; all others lead on from those."""
+        people = f"{self.of(PEOPLE)} s"
+        own = self.walk.stops[: self.walk.own]
+        ways = [(stop.table, *way) for stop in own for way in self._ways(stop)]
+        return [
+            f"{source} {self.say.join} {self.say.name(table)} t ON {match}"
+            for table, source, match in ways
+            if source == people
+        ]
 
     def _ways(self, stop: Stop) -> list[tuple[str, str]]:
         """What the rows `t` of a stop are found from, and how."""
@@ -179,6 +213,34 @@ class Reach:
         if key and set(reference.to_columns) <= set(key):
             return [f"{alias}.k{key.index(column)}" for column in reference.to_columns]
         return None
+
+
+Made = TypeVar("Made")
+
+
+def reached(
+    connection: sa.Connection,
+    store: SQLStore,
+    walk: Walk,
+    people: Sequence[Key],
+    what: Hashable,
+    make: Callable[[Reach], Made],
+    *,
+    by_person: bool = False,
+    together: bool = False,
+) -> tuple[Reach, Made]:
+    """A reach, and what `make` makes of it: each time for temporary tables, once for `what` where sent together."""
+    if not (together and store.one_statement):
+        reach = Reach(connection, store, walk, people, by_person=by_person)
+        return reach, make(reach)
+    few = len(people) <= FEW
+
+    def write() -> tuple[Reach, Made]:
+        reach = Reach(connection, store, walk, (), by_person=by_person, together=True, few=few)
+        return reach, make(reach)
+
+    reach, made = store.once((what, walk, by_person, few), write)
+    return reach.over(connection, people), made
 
 
 def as_keys(keys: Iterable[object]) -> list[Key]:

@@ -10,6 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from kept.stores.schema import Reference
 
 Result = sa.CursorResult[*tuple[Any, ...]]
 _ROWS = 10_000
+_STATEMENTS = 64  # remembered with their parts
 _NO_INDEX = (1070, 1071, 1170)  # MariaDB: these columns are too long, or too many, for an index
 _NAME = re.compile(r"\bkept_[a-z]+(?:_\d+)*\b")
 
@@ -63,11 +65,16 @@ class Relations(ABC):
 
 
 class Temporary(Relations):
-    """Temporary tables: gone with the transaction in PostgreSQL, by `drop` in SQLite and MariaDB."""
+    """Temporary tables: gone with the transaction in PostgreSQL, by `drop` in SQLite and MariaDB.
+
+    PostgreSQL takes several statements at a time, so there they are made when one is asked for something: all that
+    have come together by then in one round trip.
+    """
 
     def __init__(self, connection: sa.Connection, say: Clauses) -> None:
         super().__init__(connection, say)
         self.made: list[str] = []
+        self._waiting: list[str] = []
         reading = not connection.get_execution_options().get("kept_write")
         self.apart = say.store.fill_locks and reading
 
@@ -84,6 +91,10 @@ class Temporary(Relations):
             f" (INDEX ({index}))" if index and self.say.index_inside else ""
         )  # an index made later would commit
         begins = f"CREATE TEMPORARY TABLE {name}{self.say.on_commit}"
+        if self.say.one_statement and not values:
+            self._waiting.append(f"{begins} AS {query}")
+            self.made.append(name)
+            return
         try:
             self.run(f"{begins}{inside} AS {query}", **values)
         except sa.exc.DBAPIError as error:
@@ -116,15 +127,25 @@ class Temporary(Relations):
             self.run(f"CREATE INDEX temp.{name}_k ON {name} ({index})")
         if self.say.index_inside:
             return  # MariaDB counts on its own, and ANALYZE would commit
-        self.run(f"ANALYZE {self.of(name)}")
+        if self.say.one_statement:
+            self._waiting.append(f"ANALYZE {self.of(name)}")
+        else:
+            self.run(f"ANALYZE {self.of(name)}")
 
     def of(self, name: str) -> str:
         return self.say.temporary(name)
 
     def run(self, statement: str, **values: object) -> Result:
+        self._catch_up()
         return self.say.run(self.connection, statement, **values)
 
+    def _catch_up(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            self.say.run(self.connection, "; ".join(waiting)).close()
+
     def written(self, statement: str) -> tuple[str, dict[str, object]]:
+        self._catch_up()
         return statement, {}
 
     def discard(self, name: str) -> None:
@@ -132,8 +153,9 @@ class Temporary(Relations):
         self.run(self.say.dropping(name))
 
     def drop(self) -> None:
-        for name in self.made[::-1]:
-            self.discard(name)
+        if not self.say.on_commit:
+            for name in self.made[::-1]:
+                self.discard(name)
 
 
 @contextmanager
@@ -183,14 +205,24 @@ class Together(Relations):
     def __init__(self, connection: sa.Connection, say: Clauses, *, few: bool) -> None:
         super().__init__(connection, say)
         self.few = few
+        self.values: Mapping[str, object] = {}
         self._queries: dict[str, str] = {}
-        self._values: dict[str, Mapping[str, object]] = {}
+        self._bound: dict[str, tuple[str, ...]] = {}
         self._needs: dict[str, set[str]] = {}
+        self._written: dict[str, tuple[str, tuple[str, ...]]] = {}
+
+    def over(self, connection: sa.Connection, values: Mapping[str, object]) -> Together:
+        """The same parts over another connection, with other values; nothing more is to be made of them."""
+        again = copy(self)
+        again.connection, again.values = connection, values
+        return again
 
     def make(self, name: str, query: str, *, index: str | None = None, **values: Any) -> None:
         self._needs[name] = self._needed(query)
         self._queries[name] = query
-        self._values[name] = values
+        self._bound[name] = tuple(values)
+        self.values = {**self.values, **values}
+        self._written = {}
 
     def _needed(self, statement: str) -> set[str]:
         named = {name for name in _NAME.findall(statement) if name in self._queries}
@@ -207,18 +239,28 @@ class Together(Relations):
             return self.say.run(self.connection, text, **own, **values)
 
     def written(self, statement: str) -> tuple[str, dict[str, object]]:
+        found = self._written.get(statement)
+        if found is None:
+            if len(self._written) >= _STATEMENTS:
+                self._written.clear()
+            found = self._written[statement] = self._write(statement)
+        text, bound = found
+        return text, {name: self.values[name] for name in bound}
+
+    def _write(self, statement: str) -> tuple[str, tuple[str, ...]]:
         needed = self._needed(statement)
-        values = {name: value for part in needed for name, value in self._values[part].items()}
+        bound = tuple(dict.fromkeys(name for part in sorted(needed) for name in self._bound[part]))
         parts = [f"{name} AS ({query})" for name, query in self._queries.items() if name in needed]
         if not parts:
-            return statement, values
+            return statement, bound
         if statement.startswith("WITH "):
-            return f"WITH {', '.join(parts)}, {statement.removeprefix('WITH ')}", values
-        return f"WITH {', '.join(parts)} {statement}", values
+            return f"WITH {', '.join(parts)}, {statement.removeprefix('WITH ')}", bound
+        return f"WITH {', '.join(parts)} {statement}", bound
 
     def discard(self, name: str) -> None:
-        for held in (self._queries, self._values, self._needs):
+        for held in (self._queries, self._bound, self._needs):
             held.pop(name)
+        self._written = {}
 
     def drop(self) -> None:
         """Nothing was made."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -15,6 +15,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from kept.errors import StoreError, TerminalError
 from kept.stores.reflection import Besides, reflect
 from kept.stores.schema import Schema, Table
+
+Written = TypeVar("Written")
+_WRITTEN = 64  # kept at a time
 
 
 class SQLStore(ABC):
@@ -37,6 +40,7 @@ class SQLStore(ABC):
         self.has_triggers = False  # the company's own, as far as the store tells
         self._schema: Schema | None = None
         self._tables: dict[str, sa.TableClause] = {}
+        self._written: dict[Hashable, Any] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"  # the URL may hold a password
@@ -52,6 +56,7 @@ class SQLStore(ABC):
                 self._schema = self.reflected(connection, besides)
             self.broken_views = besides.broken
             self._tables = {}
+            self._written = {}
         return self._schema
 
     def shape(self, table: str) -> Table:
@@ -66,6 +71,18 @@ class SQLStore(ABC):
         if name not in self._tables:
             self._tables[name] = sa.table(name, *(sa.column(column) for column in self.shape(name).columns))
         return self._tables[name]
+
+    def once(self, key: Hashable, write: Callable[[], Written]) -> Written:
+        """What `write` gives, written once for each key and reading of the schema: statements, and never a value."""
+        known = self._written
+        try:
+            return known[key]  # type: ignore[no-any-return]  # what was written under this key
+        except KeyError:
+            made = write()
+        if len(known) >= _WRITTEN:
+            self._written = known = {}
+        known[key] = made
+        return made
 
     @contextmanager
     def write(self, *, few: bool = False, exact: bool = False) -> Iterator[Connection]:

@@ -6,7 +6,7 @@ Nothing here is SQL.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -67,6 +67,9 @@ class Walk:
     own: int
     elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        return hash((self.store, self.kind, len(self.stops)))  # mappings have none; equal walks have the same
+
     @property
     def root(self) -> Stop:
         return self.stops[0]
@@ -121,6 +124,11 @@ class Hold:
             return self.last.table
         return self.path[-1].to if self.path else self.table
 
+    @property
+    def shape(self) -> Hashable:
+        """Everything but the moment of its cut-off."""
+        return (self.table, self.columns, self.clock, self.cutoff is None, self.path, self.last)
+
 
 @dataclass(frozen=True)
 class Erasure:
@@ -128,6 +136,11 @@ class Erasure:
 
     walk: Walk
     holds: tuple[Hold, ...] = ()
+
+    @property
+    def shape(self) -> Hashable:
+        """What its statements depend on: everything but the moments of the cut-offs."""
+        return (self.walk, *(hold.shape for hold in self.holds))
 
     @property
     def references(self) -> tuple[Reference, ...]:

@@ -43,6 +43,20 @@ class Ends:
         return bool(self.purpose.tells)
 
 
+def same_end(policy: Policy, found: Ends, purpose: str) -> bool:
+    """Whether the purpose of that name may have set ends in the same column; of one the file has no more, it may."""
+    known = {str(one.name): one for one in purposes(policy)}.get(purpose)
+    of = _whose(policy, str(known.sets[0])) if known is not None else None
+    if of is None:
+        return True
+    root = policy.root(of)
+    return (
+        root is not None
+        and str(root.name) == found.kind
+        and str(policy.moment(of, "ended")) == found.ending.column
+    )
+
+
 def sets_end(policy: Policy, purpose: object) -> bool:
     """Whether a purpose sets the end of people, as `sets: user.ended` does."""
     return isinstance(purpose, Purpose) and any(_whose(policy, str(name)) for name in purpose.sets)
@@ -184,14 +198,21 @@ def come(company: Company, found: Ends, now: datetime) -> Ends:
             where="WHO",
         )
     of = str(clock.event.of)
+    if of not in policy.people:
+        raise KeptError(f"`{found.purpose.name}` comes upon `{clock.event}`, which is no kind of person's")
     column = policy.moment(of, clock.event.moment)
-    ties = [
-        tie
-        for link in policy.links.values()
-        for end, at in link.between.items()
-        if of in policy.people and policy.related(str(at.kind), of)
-        for tie in _ties(company, found, link, str(end))
-    ]
+    ties: list[Tie] = []
+    for link in policy.links.values():
+        between = {str(end): str(at.kind) for end, at in link.between.items()}
+        for end in [end for end, kind in between.items() if policy.related(kind, of)]:
+            seen = list(_ties(company, found, link, end))
+            tied = [one for one, kind in between.items() if one != end and policy.related(kind, found.of)]
+            if tied and not seen:
+                raise KeptError(
+                    f"`{link.name}` ties a `{found.of}` to a `{of}` where `{found.store}` can't see it, so nobody can"
+                    f" say whom it keeps from ending upon `{clock.event}`"
+                )
+            ties += seen
     if column is None or not ties:
         raise KeptError(f"nothing in `{found.store}` ties a `{found.of}` to `{clock.event}`")
     period = clock.period or Period(0, "hours")

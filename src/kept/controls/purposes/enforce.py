@@ -107,7 +107,8 @@ def decide(company: Company, workflows: Workflows, decision: Decision) -> Outcom
         [list(who.key) for who in decision.whos],
         company.can_write,
     )
-    return _run(company, workflows, _begin(company, detail)) or Outcome(decision.purpose)
+    act = _begin(company, detail)
+    return _run(company, workflows, act) or _outcome(company, act, decision.purpose)
 
 
 def fall_due(company: Company, workflows: Workflows, purpose: Purpose | None = None) -> list[Outcome]:
@@ -132,7 +133,7 @@ def fall_due(company: Company, workflows: Workflows, purpose: Purpose | None = N
             continue
         if people:
             act = _begin(company, Detail(str(one.name), letters=company.can_write))
-            found += [done for done in (_run(company, workflows, act),) if done is not None]
+            found.append(_run(company, workflows, act) or _outcome(company, act, str(one.name)))
     return found
 
 
@@ -162,6 +163,12 @@ def _begin(company: Company, detail: Detail) -> str:
     return act
 
 
+def unfinished(company: Company) -> list[tuple[datetime, Detail]]:
+    """What acts that are not over were about to do, or have done in part, and since when."""
+    found = [(_began(company, act), _detail(company, act)) for act in _unfinished(company)]
+    return [(began, detail) for began, detail in found if detail is not None]
+
+
 def _unfinished(company: Company) -> list[str]:
     query = select(acts.c.id).where(acts.c.kind == KIND, acts.c.ended.is_(None)).order_by(acts.c.began)
     with company.state.read() as connection:
@@ -187,12 +194,15 @@ def _run(company: Company, workflows: Workflows, act: str, *, wait: bool = True)
                 failed = update(acts).where(acts.c.id == act)
                 connection.execute(failed.values(problem=wrong.message[:2000]))
             return Outcome(detail.purpose, problem=str(wrong))
-        return _outcome(company, act)
+        return _outcome(company, act, detail.purpose)
 
 
-def _outcome(company: Company, act: str) -> Outcome:
-    [(name, noted)] = company.state.notes(act).items()
-    return Outcome(name, noted["people"], noted["letters"], noted["by_hand"])
+def _outcome(company: Company, act: str, purpose: str) -> Outcome:
+    """What was noted when the act was closed, by whichever worker."""
+    noted = company.state.notes(act).get(purpose)
+    if noted is None:
+        return Outcome(purpose, problem="another worker is at it, and isn't done yet")
+    return Outcome(purpose, noted["people"], noted["letters"], noted["by_hand"])
 
 
 class End:
@@ -227,9 +237,7 @@ class End:
 
     def _at(self, act: str) -> datetime:
         """The moment of the end: that of the act's beginning, so that a crash doesn't move it."""
-        with self.company.state.read() as connection:
-            began = connection.execute(select(acts.c.began).where(acts.c.id == act)).scalar_one()
-        return datetime.fromisoformat(began).astimezone(UTC)
+        return _began(self.company, act)
 
     def _set(self, act: str, detail: Detail) -> None:
         """Set the end; whom it is for is noted before it is committed, and settled once it is."""
@@ -335,6 +343,12 @@ def _can_be(address: str) -> bool:
 def _letter(act: str, who: str) -> str:
     """The id of the letter to a person about an act: the same however often it is put into the outbox."""
     return sha256(f"{act} {who}".encode()).hexdigest()[:40]
+
+
+def _began(company: Company, act: str) -> datetime:
+    with company.state.read() as connection:
+        began = connection.execute(select(acts.c.began).where(acts.c.id == act)).scalar_one()
+    return datetime.fromisoformat(began).astimezone(UTC)
 
 
 def _detail(company: Company, act: str) -> Detail | None:
