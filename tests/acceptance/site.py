@@ -100,7 +100,7 @@ class Site:
             code = self.kept("work")
             if (
                 code == 0
-                and not self.state("SELECT id FROM requests WHERE awaits = 'work'")
+                and not self.state("SELECT id FROM requests WHERE awaits IN ('work', 'clean')")
                 and self.posted()
             ):
                 return

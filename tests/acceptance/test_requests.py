@@ -19,6 +19,7 @@ from kept.company import Company, opened
 from kept.controls.acts import kinds
 from kept.controls.registry import load
 from kept.controls.rights.desk import Desk
+from kept.controls.rights.planning import plan
 from kept.state import workflows
 from tests.acceptance.company import SiteLucent, subjects
 
@@ -116,7 +117,7 @@ def test_a_dry_run_counts_what_the_erasure_then_does_and_changes_nothing(folder:
     with at_work(folder) as (company, running):
         people = Desk.at_work(company, running).find("erase", ["user:3", "user:4"]).people
         before = ask(company, "SELECT count(*), sum(id) FROM usage_events")
-        planned = Desk.at_work(company, running).plan("erase", subjects(people))
+        planned = plan(company, "erase", subjects(people))
         assert ask(company, "SELECT count(*), sum(id) FROM usage_events") == before
         result = Desk.at_work(company, running).carry_out("erase", subjects(people), "tester", confirmed=True)
         assert result.done and result.counts == planned.tables

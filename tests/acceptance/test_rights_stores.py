@@ -124,6 +124,29 @@ def test_two_people_who_share_an_address_are_not_taken_for_each_other_in_stripe(
     assert company.customers(address) == []
 
 
+def test_somebody_whose_record_can_not_be_told_holds_up_nobody_else_of_the_batch(joined: Joining) -> None:
+    company = joined("lumnar")
+    [(address,)] = company.sql("SELECT email FROM customers WHERE id = 4")
+    company.change("UPDATE customers SET email = ? WHERE id = 5", address.upper())
+    people = company.folder / "people.txt"
+    people.write_text("".join(f"customer:{number}\n" for number in range(1, 7)))
+    ran = company.run("request", "erase", f"@{people}", "--format", "json")
+    assert ran.code == 1 and "share their address" in ran.json()["problem"], ran.out
+    by_hand(company)
+    left = company.run("request", "list", "--format", "json").json()
+    assert len(left) == 2, left
+    assert company.sql("SELECT count(*) FROM customers WHERE id IN (4, 5) AND lower(email) = ?", address) == [
+        (2,)
+    ]
+    assert company.sql("SELECT count(*) FROM customers WHERE id IN (1, 2, 3, 6) AND name IS NOT NULL") == [
+        (0,)
+    ]
+    company.change("UPDATE customers SET email = 'other@mail.example' WHERE id = 5")
+    assert company.run("work").code == 0
+    by_hand(company)
+    assert company.run("request", "list").out == "No request is open.\n"
+
+
 def test_every_customer_of_stripes_with_a_persons_address_is_theirs(joined: Joining) -> None:
     company = joined("lumnar")
     assert company.stripe is not None
@@ -200,3 +223,20 @@ def test_files_whose_paths_stand_in_hubspot_are_said_to_be_out_of_reach(joined: 
         assert ran.code == 1, ran.out
         assert "files in scans (their paths stand in crm.contacts" in ran.json()["problem"]
     assert company.hubspot is not None and company.hubspot.record("contacts", "1") is not None
+
+
+# ── Planning ──
+
+
+def test_a_dry_run_counts_what_stands_behind_an_api_and_says_why_something_stays(joined: Joining) -> None:
+    company = joined("lumnar")
+    before = company.everything()
+    charges = company.run("request", "access", "customer:2", "--dry-run", "--format", "json").json()["plan"]
+    planned = company.run("request", "erase", "customer:2", "--dry-run", "--format", "json").json()
+    assert (
+        planned["plan"]["stripe.charges"] == charges["stripe.charges"]
+        and charges["stripe.charges"]["rows"] > 0
+    )
+    assert planned["plan"]["app.invoices"]["held"] > 0 and planned["unasked"] == []
+    assert any("because the law requires it (accounting act)" in sentence for sentence in planned["stays"])
+    assert company.everything() == before

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import psycopg
 import pytest
@@ -23,6 +25,7 @@ from kept.controls.rights.register import Subject
 from tests.acceptance.company import ROOT
 
 PEOPLE = 120
+ASKING = 4
 LONGEST = 120.0  # seconds
 
 
@@ -37,10 +40,10 @@ def company(tmp_path: Path, fresh_postgresql: str, monkeypatch: pytest.MonkeyPat
     policy = load(folder / "policy.yaml")
     with opened(policy, folder) as one:
         desk = Desk(one, kinds(one))
-        for verb, first, last in (("restrict", 1, 60), ("access", 61, PEOPLE)):
+        for verb, first, last in (("restrict", 1, 40), ("access", 41, 100), ("erase", 101, PEOPLE)):
             for key in range(first, last + 1):
                 # one after the other: each an act of its own, so that there is something to share out
-                desk.carry_out(verb, [Subject(Person("user", (str(key),)))], "tester")
+                desk.carry_out(verb, [Subject(Person("user", (str(key),)))], "tester", confirmed=True)
     return folder
 
 
@@ -93,6 +96,23 @@ def test_several_workers_share_the_requests_and_do_each_once(company: Path, fres
     each_once(fresh_postgresql)
     assert len(list((company / "answers").glob("*.zip"))) == 60
     assert list((company / "answers").glob("*.part")) == []
+    assert ask(fresh_postgresql, "SELECT count(*) FROM users WHERE id BETWEEN 101 AND 120") == [(0,)]
+
+
+def test_who_is_asked_for_by_several_at_once_has_one_request(company: Path) -> None:
+    """Each asks at the same instant, as two members of staff or a form sent twice do: they join one request."""
+    together = Barrier(ASKING)
+
+    def asks(number: int) -> list[str]:
+        with opened(load(company / "policy.yaml"), company) as one:
+            desk = Desk(one, kinds(one))
+            subjects = [Subject(Person("user", (str(key),))) for key in range(1, 11)]
+            together.wait(LONGEST)
+            return desk.carry_out("export", subjects, f"tester {number}", confirmed=True).ids
+
+    with ThreadPoolExecutor(ASKING) as several:
+        first, *others = several.map(asks, range(ASKING))
+    assert len(set(first)) == 10 and all(ids == first for ids in others)
 
 
 def test_what_a_killed_worker_left_is_finished_by_another(company: Path, fresh_postgresql: str) -> None:

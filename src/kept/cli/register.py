@@ -338,7 +338,7 @@ def replay(folder: Path | None, by: str, dry_run: bool) -> None:
         click.echo(f"not done: {result.problem}", err=True)
     if found.doubtful:
         click.echo(
-            f"{len(found.doubtful)} more have the key of somebody who was erased, and another address: "
+            f"{len(found.doubtful)} more have the key of somebody who was erased, and another address or none: "
             "somebody else, or the same who moved. See who they are, and erase them yourself where they are the same:",
             err=True,
         )

@@ -16,8 +16,9 @@ from kept.cli.company import at_work, directory, formats
 from kept.company import Company
 from kept.controls.rights import addresses, register
 from kept.controls.rights.desk import Desk
-from kept.controls.rights.outcome import Plan, Result
+from kept.controls.rights.outcome import Result
 from kept.controls.rights.people import Found
+from kept.controls.rights.planning import Plan, plan
 from kept.controls.rights.register import Request, Subject
 from kept.errors import KeptError
 
@@ -35,6 +36,7 @@ class Asked:
     changes: tuple[tuple[str, str], ...] = ()
     scope: tuple[str, ...] = ()
     words: str | None = None
+    copy_offered: bool = False
 
 
 @click.group()
@@ -75,11 +77,18 @@ def _plain(verb: str, help: str) -> None:
 
 _plain("access", "Everything held about a person, as a zip: a page to read, JSON and CSV.")
 _plain("export", "What a person provided, as a zip to take elsewhere: JSON by a published schema, and CSV.")
-_plain("erase", "Remove a person's data everywhere, then look for what remains; done only when nothing does.")
 _plain(
     "restrict", "From now on a person's data is stored, and used for nothing but what the law still allows."
 )
 _plain("human-decision", "No decision with legal or like effect on a person by a machine alone.")
+
+
+@_verb("erase", "Remove a person's data everywhere, then look for what remains; done only when nothing does.")
+@click.option("--copy-offered", is_flag=True, help="They were offered a copy before, as the policy promises.")
+def erase(
+    who: str, folder: Path | None, dry_run: bool, by: str | None, form: str, copy_offered: bool
+) -> None:
+    _carry_out(Asked("erase", who, folder, dry_run, by, form, copy_offered=copy_offered))
 
 
 @_verb("object", "Stop the uses that rest on a legitimate interest, or those named.")
@@ -141,14 +150,16 @@ def _carry_out(asked: Asked) -> None:
             for person in found.people
         ]
         if asked.dry_run:
-            plan = desk.plan(asked.verb, subjects)
-            _show_plan(plan, found, asked.form)
-            raise SystemExit(1 if plan.unreached else 0)
+            planned = plan(desk.company, asked.verb, subjects)
+            _show_plan(planned, found, asked.form)
+            raise SystemExit(1 if planned.unreached else 0)
         if company.can_write:
             known = addresses.of(company, found.people)
             subjects = [replace(subject, reply=known.get(subject.who)) for subject in subjects]
         by = asked.by or getpass.getuser()
-        result = desk.carry_out(asked.verb, subjects, by, confirmed=asked.by is not None)
+        result = desk.carry_out(
+            asked.verb, subjects, by, confirmed=asked.by is not None, copy_offered=asked.copy_offered
+        )
         _show(asked, result, found, company)
     waits = all(request.is_open for request in result.requests) and result.problem is None
     raise SystemExit(0 if (result.done or waits) and not found.wrong else 1)
@@ -184,6 +195,7 @@ def _show_plan(plan: Plan, found: Found, form: str) -> None:
             "on_device": plan.on_device,
             "passed_on": plan.passed_on,
             "stays": plan.stays,
+            "unasked": plan.unasked,
             "unreached": plan.unreached,
             "unknown": _wrong(found),
         }
@@ -194,6 +206,8 @@ def _show_plan(plan: Plan, found: Found, form: str) -> None:
     _counts(plan.tables)
     for sentence in plan.stays:
         click.echo(f"  stays: {sentence}")
+    for store in plan.unasked:
+        click.echo(f"  {store}: can't be asked what it holds; it is told to do it")
     for place in plan.by_hand:
         click.echo(f"  by hand: {place}, a task for a member of staff")
     for place in plan.on_device:
@@ -209,7 +223,11 @@ def _show_plan(plan: Plan, found: Found, form: str) -> None:
 
 def _counts(tables: dict[str, dict[str, int]]) -> None:
     for table, counts in tables.items():
-        told = ", ".join(f"{number} {what}" for what, number in counts.items() if number) or "nothing"
+        counted = [(number, what) for what, number in counts.items() if number]
+        told = (
+            ", ".join(f"{n} {'row' if (n, what) == (1, 'rows') else what}" for n, what in counted)
+            or "nothing"
+        )
         click.echo(f"  {table}: {told}")
 
 

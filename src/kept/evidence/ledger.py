@@ -21,6 +21,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Select,
     SmallInteger,
     String,
     Table,
@@ -82,6 +83,7 @@ _PAGE = 2_000
 _SIZE = "SELECT max(position) + 1 FROM entries"  # asked in every commit; as text it costs half
 _LAST_HEAD = select(heads.c.body).order_by(heads.c.size.desc()).limit(1)
 _KNOWN = select(entries.c.key, entries.c.position).where(entries.c.key.in_(bindparam("keys", expanding=True)))
+_KEYED = select(entries.c.key, entries.c.body).where(entries.c.key.in_(bindparam("keys", expanding=True)))
 _LEAVES = (
     select(entries.c.leaf)
     .where(entries.c.position >= bindparam("start"), entries.c.position < bindparam("stop"))
@@ -165,6 +167,11 @@ class Ledger:
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:
         """The entries from `start` up to `stop` (not included), oldest first."""
         return (json.loads(body) for body, _ in self.stored(start, stop))
+
+    def keyed(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The entries appended under these keys, by key; a key that was never used is missing."""
+        with self._reading() as connection:
+            return {key: json.loads(body) for key, body in _by_key(connection, _KEYED, keys).items()}
 
     def stored(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[bytes, bytes]]:
         """The entries as stored: canonical bytes, and leaf hash; a page of them in memory at a time."""
@@ -344,7 +351,7 @@ class Ledger:
 
 def _append(connection: Connection, frontier: Frontier, items: Sequence[_Written]) -> list[int]:
     """Insert what isn't known by its key yet, grow the frontier, and give the index of every item."""
-    known = _known(connection, [key for key, _ in items if key is not None])
+    known: dict[str, int] = _by_key(connection, _KNOWN, [key for key, _ in items if key is not None])
     indexes: list[int] = []
     rows: list[dict[str, Any]] = []
     complete: list[merkle.Complete] = []
@@ -366,11 +373,11 @@ def _append(connection: Connection, frontier: Frontier, items: Sequence[_Written
     return indexes
 
 
-def _known(connection: Connection, keys: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
+def _by_key(connection: Connection, query: Select[Any], keys: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for start in range(0, len(keys), _KEYS):
-        rows = connection.execute(_KNOWN, {"keys": keys[start : start + _KEYS]})
-        found.update((key, position) for key, position in rows)
+        rows = connection.execute(query, {"keys": keys[start : start + _KEYS]})
+        found.update((key, value) for key, value in rows)
     return found
 
 

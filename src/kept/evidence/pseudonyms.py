@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -72,20 +73,27 @@ class Pseudonyms:
         self._keys = keys
         self._clock = clock
 
-    def of(self, whos: Sequence[str], known: Mapping[str, str] | None = None) -> dict[str, str]:
-        """A pseudonym (64 hex digits) for each person, made on first use; `known` are those `find` gave just now."""
+    def of(
+        self,
+        whos: Sequence[str],
+        known: Mapping[str, str] | None = None,
+        *,
+        connection: Connection | None = None,
+    ) -> dict[str, str]:
+        """A pseudonym (64 hex digits) for each person, made on first use; `known` are those `find` gave just now.
+
+        With the `connection` of a transaction under way on the same database they are made in that, and last only if
+        it does.
+        """
         named = dict(self.find(whos) if known is None else known)
         indexes = self._indexes([who for who in whos if who not in named])
         if indexes:
             missing = sorted(set(indexes.values()))
-            with said(_WHERE), self._engine.begin() as connection:
-                for part in _parts(missing):
-                    _insert(
-                        connection,
-                        persons,
-                        [{"index": i, "secret": secrets.token_bytes(32)} for i in part],
-                    )
-                found = _secrets(connection, missing)  # another process may have been first
+            with (
+                said(_WHERE),
+                self._engine.begin() if connection is None else nullcontext(connection) as writing,
+            ):
+                found = _made(writing, missing)
             named |= {who: _pseudonym(found[index]) for who, index in indexes.items()}
         return {who: named[who] for who in whos}
 
@@ -117,7 +125,7 @@ class Pseudonyms:
                 for part in _parts(indexes):
                     connection.execute(delete(persons).where(persons.c["index"].in_(part)))
                 for part in _parts(noted):
-                    _insert(connection, erased, [{"index": index, "at": at} for index in part])
+                    _note_erased(connection, [{"index": index, "at": at} for index in part])
             self._scrub()
 
     def erased(self, whos: Mapping[str, Iterable[str]]) -> dict[str, Gone]:
@@ -188,10 +196,29 @@ def _secrets(connection: Connection, indexes: Iterable[str]) -> dict[str, bytes]
     return found
 
 
-def _insert(connection: Connection, table: Table, rows: list[dict[str, object]]) -> None:
-    """Insert what isn't there yet; another process may insert the same people at the same time."""
+def _made(connection: Connection, indexes: Sequence[str]) -> dict[str, bytes]:
+    """New secrets behind these indexes; where another process was first, its own."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(insert(table).on_conflict_do_nothing(), rows)
+    adding = insert(persons).on_conflict_do_nothing().returning(persons.c["index"], persons.c.secret)
+    found: dict[str, bytes] = {}
+    for part in _parts(indexes):
+        rows = connection.execute(
+            adding,
+            [{"index": i, "secret": secrets.token_bytes(32)} for i in part],
+            execution_options={"insertmanyvalues_page_size": _MANY},
+        )
+        found.update((index, bytes(secret)) for index, secret in rows)
+    others = [index for index in indexes if index not in found]
+    return found | (_secrets(connection, others) if others else {})
+
+
+def _note_erased(connection: Connection, rows: list[dict[str, object]]) -> None:
+    """Whoever comes back and is erased again was erased when they last were."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    noting = insert(erased)
+    connection.execute(
+        noting.on_conflict_do_update(index_elements=["index"], set_={"at": noting.excluded.at}), rows
+    )
 
 
 def _parts(indexes: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -16,11 +16,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as Asked
 
-from kept.controls.rights import addresses, intake, letters, recipients, register
+from kept.company import Company
+from kept.controls.rights import addresses, copies, intake, letters, life, recipients, register
 from kept.controls.rights.desk import Desk
+from kept.controls.rights.people import Person
 from kept.controls.rights.register import Request, Subject
 from kept.errors import KeptError
 from kept.mail.mime import HIDDEN
@@ -55,6 +58,11 @@ class New(BaseModel):
     scope: list[Short] = Field([], max_length=100, description="purposes or choices; all when left out")
     proven: bool = Field(
         False, description="the person has logged in to your application, so it is they who ask"
+    )
+    copy_offered: bool = Field(
+        False,
+        description="your application has offered them a copy first, where the policy says `offers: copy`: "
+        "without it they are offered one in a letter, and `proven` doesn't count",
     )
 
 
@@ -134,33 +142,57 @@ def _create(new: New, desk: Desk) -> tuple[dict[str, Any], bool]:
         raise Refused(404, found.wrong[0][1], "name somebody as kind:key, or by their e-mail address")
     [person] = found.people
     address = addresses.of(company, [person]).get(person) if company.can_write else None
-    if not new.proven and (address is None or not company.public_url):
+    offers = life.offers_copy(company.policy, new.verb, person.kind)
+    proven = new.proven and (new.copy_offered or not offers)
+    if not proven and (address is None or not company.public_url):
+        if new.proven:
+            raise Refused(
+                409,
+                "the policy offers a copy first, and we can't: there is no address on record, or no way to write there",
+                "offer it in your application and set `copy_offered`; a copy is a request with the verb `access`",
+            )
         raise Refused(
             409,
             "nobody can prove that it is they who ask: there is no address on record, or no way to write there",
             "set `proven` if the person has logged in; else set KEPT_SMTP_URL and KEPT_PUBLIC_URL",
         )
+    if proven and offers:
+        pseudonym = company.pseudonyms.find([str(person)]).get(str(person))
+        copy = copies.of(company, pseudonym) if pseudonym is not None else None
+        if copy is not None and copy.is_open:
+            raise Refused(409, "the copy that they asked for is not made yet", "ask again when it is done")
     subject = Subject(person, address, new.words, tuple(new.changes.items()), tuple(new.scope))
     joined = register.open_of(company, new.verb, [person]).get(person)
     if joined is None:
-        channel = "account" if new.proven else "api"
+        channel = "account" if proven else "api"
         try:
-            along = partial(intake.alone, company, person)
+            along = partial(_alone, company, person, offered=new.verb if proven and offers else None)
             request = desk.receive(new.verb, subject, "the application", channel=channel, along=along)
         except intake.Taken:  # a button pressed twice
             joined = register.open_of(company, new.verb, [person])[person]
     if joined is not None:
         request = joined
-        if joined.awaits == "identity" and new.proven:
-            request = desk.met(
-                joined, "the application", along=lambda c: letters.void(company, c, request.id)
-            )
+        if joined.awaits == "identity" and proven:
+
+            def met(connection: Connection) -> None:
+                letters.void(company, connection, request.id)
+                if offers:
+                    letters.copy_offered(company, connection, request.id, "the application")
+
+            request = desk.met(joined, "the application", along=met)
         elif joined.awaits == "identity":
             intake.again(desk, joined, address)
     told = _told(desk, request)
     if new.proven:
         told["page"] = letters.page_of(company, request.id)
     return told, joined is not None
+
+
+def _alone(company: Company, person: Person, connection: Connection, *, offered: str | None) -> None:
+    """See that nobody asked the same at this instant, and note for which verb the application has offered a copy."""
+    intake.alone(company, person, connection)
+    if offered is not None:
+        copies.offered(company, connection, person, offered, "the application")
 
 
 def _acted(

@@ -46,6 +46,7 @@ _AWAITED: Final[Mapping[str, tuple[str, str]]] = {
         "A part of it is done by hand, by a member of our staff. We write to you when it is done.",
     ),
     "period": ("Your data is out of use", "You can still change your mind."),
+    "clean": ("Nearly done", "Your data is deleted. We make sure that nothing of it can be read any more."),
 }
 _DONE: Final[Mapping[str, str]] = {
     "access": "We have put together everything we hold about you.",
@@ -72,11 +73,14 @@ _HAPPENED: Final[Mapping[str, str]] = {
     "reminded": "We wrote to you again, as you asked.",
     "lifted": "It no longer holds.",
     "expired": "The answer was removed.",
+    "offered-copy": "We offered you a copy first.",
+    "copy-asked": "You asked for a copy first.",
 }
 _CHANNELS: Final[Mapping[str, str]] = {
     "form": "through our form",
     "email": "by e-mail",
     "account": "in your account",
+    "link": "through the link in our letter",
 }
 _TOLD: Final[Mapping[tuple[str, str], str]] = {
     ("store", "done"): "We did it in their system ourselves.",

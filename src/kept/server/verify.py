@@ -16,11 +16,11 @@ from starlette.routing import Route
 
 from kept.company import Company
 from kept.controls.acts import kinds
-from kept.controls.rights import intake, register
+from kept.controls.rights import copies, intake, register
 from kept.controls.rights.desk import Desk
 from kept.controls.rights.letters import ASKED, PAGE_FOR
 from kept.controls.rights.register import Request
-from kept.errors import KeptError
+from kept.errors import KeptError, TransientError
 from kept.evidence.links import Link, LinkWrong
 from kept.server.office import Office
 from kept.server.pages import SECURITY, base_of, page, said
@@ -34,7 +34,13 @@ def routes(office: Office) -> list[Route]:
         return await run_in_threadpool(_show, office.company, asked.path_params["token"])
 
     async def follow(asked: Asked) -> Response:
-        answer = await run_in_threadpool(_follow, office.company, asked.path_params["token"])
+        without = asked.query_params.get("copy") == "without"
+        answer = await run_in_threadpool(_follow, office.company, asked.path_params["token"], without)
+        office.bell.set()
+        return answer
+
+    async def copy(asked: Asked) -> Response:
+        answer = await run_in_threadpool(_copy, office.company, asked.path_params["token"])
         office.bell.set()
         return answer
 
@@ -46,6 +52,7 @@ def routes(office: Office) -> list[Route]:
     return [
         Route("/verify/{token}", show, methods=["GET"]),
         Route("/verify/{token}", follow, methods=["POST"]),
+        Route("/verify/{token}/copy", copy, methods=["POST"]),
         Route("/verify/{token}/again", again, methods=["POST"]),
     ]
 
@@ -55,18 +62,35 @@ def _show(company: Company, token: str) -> Response:
         _, request = _read(company, token)
     except LinkWrong as wrong:
         return _wrong(company, token, wrong)
+    state, own = _offer(company, request)
     return page(
         company,
         "verify.html",
         token=token,
         asked=ASKED[request.verb],
         received=_day(company, request.received),
+        copy=state,
+        copy_page=own,
     )
 
 
-def _follow(company: Company, token: str) -> Response:
+def _offer(company: Company, request: Request) -> tuple[str | None, str | None]:
+    """How it stands with a copy before an erasure (`offered`, `making`, `there`), and the token of its page."""
+    if not copies.is_offered(company, request):
+        return None, None
+    copy = copies.of(company, request.pseudonym)
+    if copy is None:
+        return "offered", None
+    own = company.links.make("page", copy.id, company.clock() + PAGE_FOR)
+    return "making" if copy.is_open else "there", own
+
+
+def _follow(company: Company, token: str, without: bool) -> Response:
+    """The button was pressed; `without`: they know that they won't get the copy that is being made."""
     try:
         link, request = _read(company, token)
+        if not without and _offer(company, request)[0] == "making":
+            return _show(company, token)
 
         def use(connection: Connection) -> None:
             marked = connection.execute(
@@ -81,6 +105,30 @@ def _follow(company: Company, token: str) -> Response:
     except LinkWrong as wrong:
         return _wrong(company, token, wrong)
     own = company.links.make("page", request.id, company.clock() + PAGE_FOR)
+    return RedirectResponse(f"{base_of(company)}/request/{own}", 303, SECURITY)
+
+
+def _copy(company: Company, token: str) -> Response:
+    """Make the copy that is offered first; the link stays good for the erasure."""
+    try:
+        request = _read(company, token)[1]
+    except LinkWrong as wrong:
+        return _wrong(company, token, wrong)
+    if not copies.is_offered(company, request):
+        return _wrong(company, token, LinkWrong("forged"))
+    try:
+        copy = copies.ask(Desk(company, kinds(company)), request)
+    except TransientError:
+        raise
+    except KeptError:
+        return said(
+            company,
+            409,
+            "We can't make this copy by ourselves",
+            "Please write to us, and a member of our staff sees to it. Nothing is erased until you open the link in "
+            "our letter again.",
+        )
+    own = company.links.make("page", copy.id, company.clock() + PAGE_FOR)
     return RedirectResponse(f"{base_of(company)}/request/{own}", 303, SECURITY)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ BUSY_MILLISECONDS = 5000
 CLAIM_SECONDS = 60.0  # how long somebody waits for another worker to end an act
 CLAIM_AGAIN = 0.05  # seconds until somebody who waits asks again
 HEAD = "0001"  # the newest migration; a test compares it with the folder
+_MANY = 1000  # acts asked for at once
 _MAKING = 0x6B737461  # "ksta": one process at a time brings the tables up to date
 _ACTS = 0x6B616374  # "kact": the first half of an act's lock
 
@@ -47,6 +48,7 @@ class State:
         else:
             self.where = "KEPT_STATE_URL"
             self.engine = _server(place)
+        self._writing = self.engine.execution_options(kept_write=True)
         with self._errors():
             self._upgrade()
 
@@ -56,7 +58,7 @@ class State:
         return self.path is None
 
     def _upgrade(self) -> None:
-        with self.engine.execution_options(kept_write=True).begin() as connection:
+        with self._writing.begin() as connection:
             if self.is_server:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MAKING})"))
             here = None
@@ -72,7 +74,7 @@ class State:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction; durable when the block ends."""
-        with self._errors(), self.engine.execution_options(kept_write=True).begin() as connection:
+        with self._errors(), self._writing.begin() as connection:
             yield connection
 
     @contextmanager
@@ -141,9 +143,17 @@ class State:
 
     def notes(self, act: str) -> dict[str, dict[str, Any]]:
         """What the steps of an act noted, by part."""
+        return self.notes_of([act])[act]
+
+    def notes_of(self, acts: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+        """What the steps of each act noted, by part."""
+        found: dict[str, dict[str, dict[str, Any]]] = {act: {} for act in acts}
         with self.read() as connection:
-            rows = connection.execute(select(notes.c.part, notes.c.counts).where(notes.c.act == act)).all()
-        return {part: json.loads(counts) for part, counts in rows}
+            for start in range(0, len(acts), _MANY):
+                chosen = select(notes).where(notes.c.act.in_(acts[start : start + _MANY]))
+                for row in connection.execute(chosen):
+                    found[row.act][row.part] = json.loads(row.counts)
+        return found
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log of a file into it, so that nothing deleted stays there."""

@@ -58,6 +58,15 @@ def test_what_is_stored_is_canonical_json_and_its_leaf_hash(ledger: Ledger) -> N
     assert leaf == leaf_hash(body)
 
 
+def test_what_was_appended_under_a_key_is_found_by_it(ledger: Ledger) -> None:
+    for n in range(3):
+        ledger.append({"act": "access", "n": n}, f"access {n}")
+    ledger.append({"act": "sweep"})
+    found = ledger.keyed(["access 2", "access 0", "access 7"])
+    assert {key: entry["n"] for key, entry in found.items()} == {"access 0": 0, "access 2": 2}
+    assert ledger.keyed([]) == {}
+
+
 def test_the_same_key_writes_once(ledger: Ledger) -> None:
     assert ledger.append({"act": "erase", "n": 1}, key="act-1") == 0
     assert ledger.append({"act": "erase", "n": 2}, key="act-1") == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,19 @@ def test_a_person_keeps_one_pseudonym_and_shares_it_with_nobody(pseudonyms: Pseu
     assert all(len(pseudonym) == 64 for pseudonym in first.values())
 
 
+def test_pseudonyms_made_in_a_transaction_last_only_if_it_does(
+    pseudonyms: Pseudonyms, engine: Engine
+) -> None:
+    known = pseudonyms.of(["user:1"])
+    with engine.connect() as connection:
+        lost = pseudonyms.of(["user:1", "user:2"], known, connection=connection)
+        connection.rollback()
+    assert lost["user:1"] == known["user:1"] and pseudonyms.find(["user:1", "user:2"]) == known
+    with engine.begin() as connection:
+        made = pseudonyms.of(["user:1", "user:2"], known, connection=connection)
+    assert pseudonyms.find(["user:1", "user:2"]) == made != lost
+
+
 def test_looking_for_somebody_makes_no_pseudonym(pseudonyms: Pseudonyms, engine: Engine) -> None:
     made = pseudonyms.of(["user:1"])
     assert pseudonyms.find(["user:1", "user:2"]) == made
@@ -68,6 +83,14 @@ def test_a_forgotten_person_is_unknown_and_known_to_be_erased(pseudonyms: Pseudo
     assert pseudonyms.of(["user:1"])["user:1"] != before["user:1"]
     with engine.connect() as connection:
         assert connection.scalar(select(func.count()).select_from(erased)) == 4
+
+
+def test_whoever_is_erased_again_was_erased_when_they_last_were(engine: Engine, keys: Keys) -> None:
+    for at in (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)):
+        pseudonyms = Pseudonyms(engine, keys, partial({"now": at}.__getitem__, "now"))
+        pseudonyms.of(["user:1"])
+        pseudonyms.forget({"user:1": ["ada@mail.example"]})
+        assert pseudonyms.erased({"user:1": ["ada@mail.example"]})["user:1"].at == at
 
 
 def test_the_number_of_statements_does_not_grow_with_the_people(

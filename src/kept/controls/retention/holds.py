@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from kept.controls.retention.declare import Retention
 from kept.datamap.graph import DataMap
 from kept.policy.grammar import Clock, Period
 from kept.policy.policy import Policy
 from kept.stores.walk import Hold
+
+_BEFORE_EVERY_CLOCK = datetime(1000, 1, 1, tzinfo=UTC)  # the first year of MariaDB's times
 
 
 def holds(
@@ -27,3 +31,18 @@ def holds(
         for data in retention.keeps:
             found += map.holds(kind, str(data), event, cutoff)
     return tuple(found)
+
+
+def end(policy: Policy) -> bool:
+    """Whether any retention with `hold:` lets go one day."""
+    return any(
+        isinstance(one, Retention) and bool(one.hold) and isinstance(one.until, Clock)
+        for one in policy.section("retention").values()
+    )
+
+
+def not_past(holds: Iterable[Hold], at: datetime = _BEFORE_EVERY_CLOCK) -> tuple[Hold, ...]:
+    """The same holds, over only for rows whose clock stands before `at` too; without it they are over for none."""
+    return tuple(
+        hold if hold.cutoff is None else replace(hold, cutoff=min(hold.cutoff, at)) for hold in holds
+    )

@@ -13,14 +13,15 @@ from kept.controls.rights.acting import Acting, Legs
 from kept.controls.rights.archives import Archives, Frame, slots_of
 from kept.controls.rights.batches import Batches
 from kept.controls.rights.forms import Slot
-from kept.controls.rights.people import Person, must_be_there
+from kept.controls.rights.people import Person, must_be_there, refuse_lost
 from kept.controls.rights.places import Columns, places, refuse_unreached
 from kept.controls.rights.subjects import subjects
 from kept.datamap.drift import UndeclaredColumn, undeclared_columns
+from kept.datamap.graph import DataMap
 from kept.errors import TransientError
 from kept.policy.entry import Promise
 from kept.policy.policy import Policy
-from kept.stores.collect import collect
+from kept.stores.collect import Portion, collect
 from kept.stores.walk import Key, Walk, owned_by_one
 
 CHUNK = 1000  # people answered in one step; how much of their rows is in memory is `archives.MEMORY`
@@ -28,13 +29,18 @@ Sentence = Callable[[Promise], str]
 
 
 class Access(Acting):
-    """The act `access`: `answer N` for each CHUNK people, `hand` and `tasks` where staff must look, then `close`."""
+    """The act `access`: `answer`; or, where that is too much for one step, in legs of several.
+
+    Those are `answer N` for each CHUNK people, `hand` and `tasks` where staff must look, then `close`.
+    """
 
     verb: ClassVar = "access"
 
     def __init__(self, company: Company, batches: Batches, sentence: Sentence) -> None:
         super().__init__(company, batches)
         self.sentence = sentence
+        self._ways: dict[str, tuple[DataMap, Walk]] = {}  # by kind: the map it was made of, and the way
+        self._frames: dict[str, tuple[Mapping[str, Mapping[str, Sequence[str]]], Frame]] = {}
 
     def plan(self, people: Sequence[Person]) -> Legs:
         kinds = dict.fromkeys(person.kind for person in people)
@@ -42,12 +48,14 @@ class Access(Acting):
         steps = [f"answer {start}" for start in range(0, len(people), CHUNK)]
         if any(places(self.company, kind).by_hand for kind in kinds):
             return [[*steps, "hand", "tasks"], ["close"]]
-        return [[*steps, "close"]]
+        return [[*steps, "close"] if len(steps) > 1 else ["answer"]]
 
     def do(self, act: str, word: str, rest: str) -> None:
         match word:
-            case "answer":
+            case "answer" if rest:
                 self._answer(act, int(rest))
+            case "answer":
+                self._answer_and_close(act)
             case "hand":
                 tasks.by_hand(self.company, act, self.batches.must(act).persons(), "send them what stands")
             case "tasks":
@@ -57,10 +65,20 @@ class Access(Acting):
 
     def walk(self, kind: str) -> Walk | None:
         """The way to what an answer tells people of a kind, in the SQL store they stand in."""
-        found = self.company.map.walk(kind)
+        company = self.company
+        found = company.map.walk(kind)
         if found is None:
             return None
-        return told(self.company.policy, found, undeclared_columns(self.company.policy, self.company.schemas))
+        made_of, walk = self._ways.get(kind, (None, found))
+        if made_of is not company.map:
+            walk = self.way(found)
+            self._ways[kind] = company.map, walk
+        return walk
+
+    def way(self, walk: Walk) -> Walk:
+        """What of a walk an answer tells."""
+        policy = self.company.policy
+        return told(policy, walk, undeclared_columns(policy, self.company.schemas))
 
     def columns(self, kind: str) -> dict[str, Columns]:
         """What an answer tells from stores behind an API, by store."""
@@ -70,24 +88,70 @@ class Access(Acting):
         """What stands in the answer of each person of a kind."""
         return answer.frame(self.company.policy, self.company.clock(), slots, self.sentence)
 
+    def _frame(self, kind: str, names: Mapping[str, Mapping[str, Sequence[str]]]) -> Frame:
+        """The frame for the columns of each table (`store.table`), put into words once: later only its heads are.
+
+        They alone say when the answer was given, and are those of a frame with nothing in it.
+        """
+        made_for, frame = self._frames.get(kind, (None, None))
+        if frame is None or made_for != names:
+            frame = self.frame(kind, slots_of(names))
+            self._frames[kind] = names, frame
+            return frame
+        heads = self.frame(kind, {})
+        return replace(
+            frame,
+            at=heads.at,
+            page=replace(frame.page, head=heads.page.head),
+            json=replace(frame.json, head=heads.json.head),
+        )
+
     def _answer(self, act: str, start: int) -> None:
         detail = self.batches.must(act)
         batch = list(zip(detail.persons(), detail.requests, strict=True))[start : start + CHUNK]
-        for kind in detail.people:
-            chosen: dict[Key, str] = {person.key: request for person, request in batch if person.kind == kind}
-            if chosen:
-                if self.company.map.walk(kind) is not None:
-                    must_be_there(
-                        self.company, kind, [person.key for person, _ in batch if person.kind == kind]
-                    )
-                detail.traces |= self.write(kind, chosen, act)
+        detail.traces |= self._written(act, batch)
         self.batches.remember(act)
 
-    def write(self, kind: str, people: Mapping[Key, str], act: str = "") -> dict[str, dict[str, int]]:
+    def _answer_and_close(self, act: str) -> None:
+        """Everything in one step: the zips, the ledger, the close, each durable before the next.
+
+        What an attempt before this one wrote and noted on the ledger stays as it is: whoever looks finds the rows the
+        ledger counts. What it wrote and didn't note is written anew.
+        """
+        detail = self.batches.must(act)
+        noted = self._noted(detail.requests)
+        batch = [
+            (person, request)
+            for person, request in zip(detail.persons(), detail.requests, strict=True)
+            if request not in noted
+        ]
+        detail.traces |= noted | self._written(act, batch)
+        self._close(act)
+
+    def _noted(self, requests: Sequence[str]) -> dict[str, dict[str, int]]:
+        """The rows that the ledger says were given to each of these requests, where there is a zip already."""
+        there = [request for request in requests if (self.company.answers / f"{request}.zip").exists()]
+        if not there:  # as good as always, and it spares asking the ledger
+            return {}
+        found = self.company.ledger.keyed([f"{self.verb} {request}" for request in there])
+        return {entry["request"]: entry["rows"] for entry in found.values()}
+
+    def _written(self, act: str, batch: Sequence[tuple[Person, str]]) -> dict[str, dict[str, int]]:
+        """Write the zips of a batch, each of whose people must be there; the rows of each, by data."""
+        rows: dict[str, dict[str, int]] = {}
+        for kind in dict.fromkeys(person.kind for person, _ in batch):
+            chosen: dict[Key, str] = {person.key: request for person, request in batch if person.kind == kind}
+            rows |= self.write(kind, chosen, act, sure=True)
+        return rows
+
+    def write(
+        self, kind: str, people: Mapping[Key, str], act: str = "", *, sure: bool = False
+    ) -> dict[str, dict[str, int]]:
         """Write `REQUEST.zip` for each person of a kind, from one snapshot of each store; the rows of each, by data.
 
         A file that a row shown to the person names comes along, as it stands in its folder when the zip is written.
-        All zips are on the disk when it returns. Raises TransientError where they can't be written.
+        All zips are on the disk when it returns. Raises TransientError where they can't be written; with `sure`,
+        TerminalError where the key of one of the people doesn't lead to exactly one row of their own.
         """
         company, walk, records = self.company, self.walk(kind), self.columns(kind)
         names = data_of(walk) if walk is not None else {}
@@ -99,14 +163,21 @@ class Access(Acting):
             raise TransientError(
                 f"the folder of answers can't be made: {wrong.strerror}", where=company.answers.name
             ) from None
-        frame = self.frame(kind, slots_of(names))
+        frame = self._frame(kind, names)
+        own = Own(walk) if walk is not None and sure else None
+        if own is not None and not own.shown:
+            must_be_there(company, kind, [tuple(map(str, key)) for key in people])
         with Archives(frame, company.answers, people, stores=company.files) as archives:
             if walk is not None:
                 paths = uploads.columns(company, walk.store)
                 for portion in collect(company.stores[walk.store], walk, people):
+                    if own is not None:
+                        own.take(portion)
                     archives.take(f"{walk.store}.{portion.table}", portion.rows)
                     for key, store, path in uploads.in_rows(paths, portion):
                         archives.attach(key, store, path)
+                if own is not None and own.shown:
+                    refuse_lost(company, kind, [tuple(map(str, key)) for key in people], own.once())
             for store, tables in records.items():
                 for place, rows in self._records(act, kind, list(people), store, tables):
                     archives.take(place, rows)
@@ -146,6 +217,33 @@ class Access(Acting):
         self.close(
             act, {request: {"rows": sum(detail.traces[request].values())} for request in detail.requests}
         )
+
+
+class Own:
+    """The people whose own row is among what is collected, so that nobody need ask for it once more.
+
+    `shown` says whether it is: a row of a view, or one that other rows of its table may stand beside, doesn't tell.
+    """
+
+    def __init__(self, walk: Walk) -> None:
+        root = walk.root
+        self._root = root
+        self._found: dict[Key, set[Key]] = defaultdict(set)
+        self.shown = (
+            set(root.person) <= root.columns.keys()
+            and walk.of_table(root.table) == [0]
+            and not walk.tables[root.table].is_view
+        )
+
+    def take(self, portion: Portion) -> None:
+        """Look through some of the rows."""
+        if self.shown and portion.table == self._root.table:
+            for key, row in portion.rows:
+                self._found[key].add(tuple(row[column] for column in self._root.person))
+
+    def once(self) -> set[tuple[str, ...]]:
+        """Those whose key led to one row of their own."""
+        return {tuple(map(str, key)) for key, rows in self._found.items() if len(rows) == 1}
 
 
 def told(policy: Policy, walk: Walk, undeclared: Iterable[UndeclaredColumn] = ()) -> Walk:

@@ -51,7 +51,7 @@ class Acting(ABC):
                 for request in asked:
                     letters.done(company, connection, request, outcomes[request.id])
 
-        self.batches.close(act, outcomes, write=write)
+        self.batches.close([act], outcomes, write=write)
 
     def singly(self) -> bool:
         """Whether each person has an act of their own, because each may turn out otherwise."""

@@ -16,7 +16,7 @@ from kept.controls.disclosure.declare import Disclosure
 from kept.controls.purposes.declare import Purpose
 from kept.controls.retention.declare import Retention
 from kept.controls.rights.archives import Around, Frame
-from kept.controls.rights.archives import holds as holds  # an answer is asked by this name
+from kept.controls.rights.archives import Sought as Sought  # an answer is asked by this name
 from kept.controls.rights.forms import Slot, as_json, encoded
 from kept.policy.conditions import Conditional
 from kept.policy.entry import Promise

@@ -6,7 +6,7 @@ import os
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -28,7 +28,7 @@ _SMALL = (
     1024  # a file below this many bytes is put into the zip as it is: packing it costs more than it saves
 )
 _LEVEL = 1  # of packing: more takes longer than it saves
-_SYNCING = 8  # files made durable at once: the file system then writes its journal once for several
+_SYNCING = 32  # files made durable at once: the file system then writes its journal once for several
 
 
 @dataclass(frozen=True)
@@ -162,17 +162,22 @@ class Archives:
     def write(self) -> dict[str, dict[str, int]]:
         """Write every zip, and return once all of them would survive a power cut; the rows of each, by data.
 
-        A person nothing was found for has a zip that says so. Files and folder are made durable together at the end,
-        which costs a fraction of doing so one by one; until then no name ends in `.zip`.
+        A person nothing was found for has a zip that says so. Files are made durable while others are written, many at
+        once, which costs a fraction of doing so one by one; until all are, no name ends in `.zip`.
         """
         counts = {}
-        for key, request in self.people.items():
-            told = self._told.pop(key, {})
-            self._write(told, self._files.pop(key, {}), self._part(request))
-            counts[request] = self._counts(told)
         with ThreadPoolExecutor(_SYNCING) as syncing:
-            for _ in syncing.map(_durable, map(self._part, self.people.values())):
-                pass
+            under_way: list[Future[None]] = []
+            for key, request in self.people.items():
+                told, part = self._told.pop(key, {}), self._part(request)
+                self._write(told, self._files.pop(key, {}), part)
+                counts[request] = self._counts(told)
+                if len(self.people) == 1:  # a thread for one file costs more than the file
+                    _durable(part)
+                else:
+                    under_way.append(syncing.submit(_durable, part))
+            for one in under_way:
+                one.result()
         for request in self.people.values():
             self._part(request).replace(self.folder / f"{request}.zip")
         _durable(self.folder)
@@ -305,32 +310,41 @@ def _durable(path: Path) -> None:
         os.close(descriptor)
 
 
-def holds(path: Path, values: Sequence[str]) -> bool:
-    """Whether an answer has any of these values in it, as text or as JSON writes it; a part of one holds nothing.
+class Sought:
+    """Values that are looked for in answers, as text or as JSON writes it; a part of one holds nothing."""
 
-    Its files are packed, so that a search of the zip itself would find nothing; they are read block by block.
-    """
-    forms = {form for value in values for form in (value.encode(), as_json(value)[1:-1]) if form}
-    if not forms:
-        return False
-    finder = BytesAhoCorasick(sorted(forms))
-    overlap = max(map(len, forms)) - 1
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as file:
-                if _found(file, finder, overlap):
-                    return True
-    return False
+    def __init__(self, values: Iterable[str]) -> None:
+        forms = {form: value for value in values for form in (value.encode(), as_json(value)[1:-1]) if form}
+        self._values = list(forms.values())
+        self._finder = BytesAhoCorasick(list(forms)) if forms else None
+        self._overlap = max(map(len, forms), default=1) - 1
 
+    def inside(self, path: Path) -> frozenset[str]:
+        """Which of the values an answer has in it; one that is gone has none.
 
-def _found(file: IO[bytes], finder: BytesAhoCorasick, overlap: int) -> bool:
-    last = b""
-    while block := file.read(BLOCK):
-        window = last + block
-        if finder.find_matches_as_indexes(window):
-            return True
-        last = window[-overlap:] if overlap else b""
-    return False
+        Its files are packed, so that a search of the zip itself would find nothing; they are read block by block.
+        """
+        if self._finder is None:
+            return frozenset()
+        found: set[int] = set()
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for name in archive.namelist():
+                    with archive.open(name) as file:
+                        found |= self._numbers(file)
+        except FileNotFoundError:
+            return frozenset()
+        return frozenset(self._values[number] for number in found)
+
+    def _numbers(self, file: IO[bytes]) -> set[int]:
+        assert self._finder is not None
+        found: set[int] = set()
+        last = b""
+        while block := file.read(BLOCK):
+            window = last + block
+            found.update(hit[0] for hit in self._finder.find_matches_as_indexes(window, overlapping=True))
+            last = window[-self._overlap :] if self._overlap else b""
+        return found
 
 
 def slots_of(names: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, tuple[Slot, ...]]:

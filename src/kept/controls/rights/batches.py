@@ -18,8 +18,9 @@ from sqlalchemy import Connection, insert, select, update
 from kept.company import Company
 from kept.controls.rights import register
 from kept.controls.rights.people import Person
-from kept.errors import KeptError
+from kept.errors import KeptError, TransientError
 from kept.state.tables import acts, requests
+from kept.stores.records.store import Later
 
 RETRY = 60.0  # seconds until what failed for a while is tried again; doubled each time
 LONGEST = 3600.0
@@ -36,7 +37,6 @@ class Detail:
     requests: list[str]
     legs: list[list[str]]
     leg: int = 0
-    subjects: dict[str, Any] = field(default_factory=dict)  # of requests that say more than who
     traces: dict[str, Any] = field(default_factory=dict)
     answers: list[str] = field(default_factory=list)  # answers given before that an erasure has removed
 
@@ -90,6 +90,29 @@ class Batches:
         self._fresh.add(act)
         return act, ordered
 
+    def halves(self, act: str) -> list[str]:
+        """Part an act that could not begin into two, so that one person holds up no other; none where it has begun.
+
+        Both are open, and planned anew when they are carried out. An act of one person isn't parted, nor one that has
+        noted or changed anything.
+        """
+        self.forget(act)
+        detail = self.must(act)
+        if len(detail.requests) < 2 or detail.leg or detail.traces or self.company.state.notes(act):
+            return []
+        pairs = list(zip(detail.requests, detail.persons(), strict=True))
+        found: list[str] = []
+        with self.company.state.write() as connection:
+            kind, sealed = connection.execute(select(acts.c.kind, acts.c.by).where(acts.c.id == act)).one()
+            by = self.company.keys.unseal("by", sealed).decode()
+            for part in (pairs[: len(pairs) // 2], pairs[len(pairs) // 2 :]):
+                half, ordered = self.begin(connection, kind, part, [], by)
+                register.place(connection, half, ordered)
+                found.append(half)
+            self._end(connection, [act])
+        self.forget(act)
+        return found
+
     def detail(self, act: str) -> Detail | None:
         """What an open act remembers; None when it is closed or was never begun."""
         if act not in self._known:
@@ -97,11 +120,17 @@ class Batches:
                 sealed = connection.execute(select(acts.c.detail).where(acts.c.id == act)).scalar()
             if sealed is None:
                 return None
-            detail = Detail(**json.loads(self.company.keys.unseal("act", sealed)))
-            # JSON has no tuples
-            detail.people = {kind: [tuple(key) for key in keys] for kind, keys in detail.people.items()}
-            self._known[act] = detail
+            self._known[act] = self._unsealed(sealed)
         return self._known[act]
+
+    def awaiting_clean(self) -> dict[str, Detail]:
+        """What every act remembers whose requests await clean files, oldest first."""
+        waiting = select(requests.c.act).where(requests.c.state == "open", requests.c.awaits == "clean")
+        query = select(acts.c.id, acts.c.detail).where(acts.c.ended.is_(None), acts.c.id.in_(waiting))
+        with self.company.state.read() as connection:
+            rows = connection.execute(query.order_by(acts.c.began)).all()
+        self._known |= {act: self._unsealed(sealed) for act, sealed in rows}
+        return {act: self._known[act] for act, _ in rows}
 
     def must(self, act: str) -> Detail:
         """What an open act remembers; KeptError when it is closed."""
@@ -110,14 +139,14 @@ class Batches:
             raise KeptError("this request is closed, or was never made", where=act)
         return detail
 
-    def remember(self, act: str, **values: Any) -> None:
-        """Keep what a step found out, sealed, for the steps after it; `values` go to the act's other columns."""
+    def remember(self, act: str) -> None:
+        """Keep what a step found out, sealed, for the steps after it."""
         with self.company.state.write() as connection:
-            self._remember(connection, act, values)
+            self._remember(connection, act)
 
-    def _remember(self, connection: Connection, act: str, values: Mapping[str, Any]) -> None:
+    def _remember(self, connection: Connection, act: str) -> None:
         sealed = self._sealed(self._known[act])
-        connection.execute(update(acts).where(acts.c.id == act).values(detail=sealed, **values))
+        connection.execute(update(acts).where(acts.c.id == act).values(detail=sealed))
 
     def wait(
         self,
@@ -131,7 +160,6 @@ class Batches:
         with self.company.state.write() as connection:
             if write is not None:
                 write(connection)
-            connection.execute(update(acts).where(acts.c.id == act).values(problem=None, retry=None))
             connection.execute(
                 update(requests)
                 .where(requests.c.act == act, requests.c.state == "open")
@@ -153,7 +181,7 @@ class Batches:
         with self.company.state.write() as connection:
             if write is not None:
                 write(connection)
-            self._remember(connection, act, {"problem": None, "retry": None})
+            self._remember(connection, act)
             connection.execute(
                 update(requests)
                 .where(requests.c.act == act, requests.c.state == "open")
@@ -162,7 +190,7 @@ class Batches:
             return self._count(connection, act)
 
     def next_attempt(self, act: str) -> int:
-        """Count one more attempt at an act; answers its number."""
+        """Count one more attempt at an act, for which it has no problem so far; answers its number."""
         if act in self._fresh:
             self._fresh.discard(act)
             return 1
@@ -173,47 +201,54 @@ class Batches:
         number: int = connection.execute(
             update(acts)
             .where(acts.c.id == act)
-            .values(attempts=acts.c.attempts + 1)
+            .values(attempts=acts.c.attempts + 1, problem=None, retry=None)
             .returning(acts.c.attempts)
         ).scalar_one()
         return number
 
-    def failed(self, act: str, problem: str, *, passing: bool, at: datetime | None = None) -> None:
-        """The act could not be carried out: it stays open with the reason.
+    def failed(self, act: str, wrong: KeptError) -> None:
+        """An act could not be carried out: it stays open with the reason, and its leg is to be done again.
 
-        What is `passing` is tried again, `at` the time a store named, else later each time.
+        What is passing is tried again, at the time a store named, else later each time; the rest when staff say so.
         """
         self.forget(act)
         with self.company.state.write() as connection:
             attempts = connection.execute(select(acts.c.attempts).where(acts.c.id == act)).scalar_one()
-            wait = timedelta(seconds=min(LONGEST, RETRY * 2 ** min(attempts - 1, 16)))
-            retry = (at or self.company.clock() + wait) if passing else None
+            retry = None
+            if isinstance(wrong, TransientError):
+                wait = timedelta(seconds=min(LONGEST, RETRY * 2 ** min(attempts - 1, 16)))
+                named = wrong.at if isinstance(wrong, Later) else None
+                retry = (named or self.company.clock() + wait).isoformat()
             connection.execute(
-                update(acts)
-                .where(acts.c.id == act)
-                .values(problem=problem[:2000], retry=retry.isoformat() if retry else None)
+                update(acts).where(acts.c.id == act).values(problem=wrong.message[:2000], retry=retry)
+            )
+            connection.execute(
+                update(requests)
+                .where(requests.c.act == act, requests.c.state == "open", requests.c.awaits == "clean")
+                .values(awaits="work")
             )
 
     def close(
         self,
-        act: str,
+        several: Sequence[str],
         outcomes: Mapping[str, Mapping[str, object]],
         state: register.State = "done",
         *,
         write: Callable[[Connection], None] | None = None,
     ) -> None:
-        """Every request of the act is over; what was sealed is destroyed. `write` writes letters about it first."""
-        now = self.company.clock().isoformat()
+        """Every request of these acts is over; what was sealed is destroyed. `write` writes letters first."""
         with self.company.state.write() as connection:
             if write is not None:
                 write(connection)
             register.close(self.company, connection, outcomes, state)
-            connection.execute(
-                update(acts)
-                .where(acts.c.id == act)
-                .values(ended=now, detail=None, by=None, problem=None, retry=None)
-            )
-        self.forget(act)
+            self._end(connection, several)
+        for act in several:
+            self.forget(act)
+
+    def _end(self, connection: Connection, several: Sequence[str]) -> None:
+        over = {"ended": self.company.clock().isoformat(), "detail": None, "by": None, "problem": None}
+        for part in register.parts(several):
+            connection.execute(update(acts).where(acts.c.id.in_(part)).values(**over, retry=None))
 
     def forget(self, act: str | None = None) -> None:
         """Read an act (or all) anew the next time: somebody else may have gone on with it."""
@@ -222,6 +257,12 @@ class Batches:
             self._known.clear()
         else:
             self._known.pop(act, None)
+
+    def _unsealed(self, sealed: bytes) -> Detail:
+        detail = Detail(**json.loads(self.company.keys.unseal("act", sealed)))
+        # JSON has no tuples
+        detail.people = {kind: [tuple(key) for key in keys] for kind, keys in detail.people.items()}
+        return detail
 
     def _sealed(self, detail: Detail) -> bytes:
         return self.company.keys.seal("act", json.dumps(asdict(detail)).encode())

@@ -115,6 +115,14 @@ def _entry(policy: Policy, right: Right, problems: Problems) -> None:
                 name.span,
                 help="a legal duty is done whoever objects",
             )
+    if right.always and right.approved_by:
+        problems.error(
+            "contradiction",
+            f"an objection to `{right.always[0]}` is stopped whatever the reason, and somebody has to approve it",
+            right.at("approved-by"),
+            help="leave `approved-by` out: what is always stopped is never weighed",
+            law=policy.cite("Art. 21(3)"),
+        )
     for name in right.case:
         check_case(policy, name, problems)
     if right.name == "pass-on" and not (right.of and right.to):

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
-
-from sqlalchemy import Connection
+from collections.abc import Mapping, Sequence
 
 from kept.company import Company
-from kept.controls.rights import addresses, again, clocks, correct, letters, life, recipients, register, tasks
+from kept.controls.rights import (
+    addresses,
+    again,
+    clocks,
+    letters,
+    life,
+    recipients,
+    register,
+    tasks,
+)
 from kept.controls.rights.erase import Erase
-from kept.controls.rights.instruct import VERBS, given_by, lift, scopes
-from kept.controls.rights.outcome import Counted, Plan, Result, result_of
+from kept.controls.rights.instruct import VERBS, given_by, lift
+from kept.controls.rights.outcome import Result, result_of
 from kept.controls.rights.people import Found, Person, resolve
-from kept.controls.rights.places import places, unreached
+from kept.controls.rights.reception import Along, receive
 from kept.controls.rights.register import Event, Request, Subject
 from kept.controls.rights.work import Carrier
 from kept.errors import KeptError
@@ -22,13 +28,6 @@ from kept.laws.clock import Times
 from kept.laws.redress import refusals
 from kept.mail.outbox import Round
 from kept.state.workflows import Act, Workflows
-from kept.stores.collect import collect
-from kept.stores.own import own_rows
-
-Along = Callable[[Connection], None]
-"""What is done in the same transaction; it may raise, and then nothing is done."""
-
-IDENTITY = timedelta(days=30)  # a request whose person never proved who they are lapses then
 
 
 class Desk:
@@ -59,51 +58,6 @@ class Desk:
         people = dict.fromkeys((*found.people, *(person for _, person in found.gone if person in waiting)))
         return Found(tuple(people), tuple((place, why) for place, why in found.wrong if place not in back))
 
-    def plan(self, verb: str, subjects: Sequence[Subject]) -> Plan:
-        """A dry run, with exact counts."""
-        company = self.company
-        clients = {kind: life.client_of(company.policy, kind) for kind in {one.who.kind for one in subjects}}
-        passed_on = sorted({client for client in clients.values() if client is not None})
-        subjects = [subject for subject in subjects if clients[subject.who.kind] is None]
-        people = [subject.who for subject in subjects]
-        kinds = list(dict.fromkeys(person.kind for person in people))
-        reached = [places(company, kind) for kind in kinds]
-        by_hand = [
-            f"{store}.{t}" for place in reached for store, names in place.by_hand.items() for t in names
-        ]
-        on_device = [
-            f"{store}.{t}" for place in reached for store, names in place.on_device.items() for t in names
-        ]
-        missing = unreached(company, kinds)
-        if missing:
-            return Plan({}, missing, [], by_hand, on_device, passed_on)
-        tables: Counted = {}
-        erasing = self.carrier.kinds["erase"]
-        if verb == "correct":
-            for subject in subjects:
-                for cell in correct.planned(company, subject).cells:
-                    table_ = f"{company.walk(subject.who.kind).store}.{cell.table}"
-                    counted = tables.setdefault(table_, {"corrected": 0})
-                    counted["corrected"] += 1
-        elif verb == "erase" and isinstance(erasing, Erase):
-            for kind, counts in erasing.rehearse(people).items():
-                store = company.walk(kind).store
-                tables |= {f"{store}.{name}": counted for name, counted in counts.as_json().items()}
-        else:
-            for place in reached:
-                if place.walk is None:
-                    continue
-                keys = [person.key for person in people if person.kind == place.kind]
-                for portion in collect(company.stores[place.walk.store], place.walk, keys):
-                    counted = tables.setdefault(f"{place.walk.store}.{portion.table}", {"rows": 0})
-                    counted["rows"] += len(portion.rows)
-        for place in reached:
-            for store, columns in place.records.items():
-                tables |= {
-                    f"{store}.{name}": {"rows": 0} for name in columns if f"{store}.{name}" not in tables
-                }
-        return Plan(tables, [], [], by_hand, on_device, passed_on)
-
     def carry_out(
         self,
         verb: str,
@@ -112,145 +66,42 @@ class Desk:
         *,
         channel: str = "desk",
         confirmed: bool = False,
+        copy_offered: bool = False,
     ) -> Result:
         """Receive requests, and carry out those that needn't wait for anybody.
 
-        People with an open request of that verb join it. A failure leaves the requests open, with the reason.
+        People with an open request of that verb join it. A failure leaves the requests open, with the reason. `by`
+        validated them with the people (`confirmed`), and offered a copy before (`copy_offered`).
         """
         began = time.monotonic()
-        people = [subject.who for subject in subjects]
-        known = self.company.pseudonyms.find([str(person) for person in people])
-        joined = register.open_of(self.company, verb, people, known)
-        fresh = [subject for subject in subjects if subject.who not in joined]
-        ids, running = self._receive(verb, fresh, by, channel, confirmed, known=known) if fresh else ([], [])
-        met = [one for one in joined.values() if one.awaits == "confirmation" and confirmed]
+        received = receive(
+            self.company,
+            self.carrier,
+            verb,
+            subjects,
+            by,
+            channel=channel,
+            confirmed=confirmed,
+            copy_offered=copy_offered,
+            join=True,
+        )
+        joined = received.joined.values()
+        met = [one for one in joined if one.awaits == "confirmation" and confirmed]
         for request in met:
             self.met(request, by)
-        order = {subject.who: id for subject, id in zip(fresh, ids, strict=True)}
-        order |= {person: request.id for person, request in joined.items()}
-        wanted = [order[person] for person in people]
-        for request in register.of_ids(self.company, [request.id for request in joined.values()]):
-            if request.awaits == "work" and request.act is not None:
-                running.append((verb, request.act))
-        running += self.carrier.gather(verb) if met else []
-        problem = self.carrier.run_all(running, wait=True)
-        return result_of(self.company, wanted, problem, began)
+        running = [*received.acts, *(one.act for one in joined if one.awaits == "work" and one.act)]
+        running += [act for _, act in self.carrier.gather(verb)] if met else []
+        deleted = [one.act for one in joined if one.awaits == "clean" and one.act]
+        problem = self.carrier.to_the_end(verb, running, deleted)
+        ids = [received.ids[subject.who] for subject in subjects]
+        return result_of(self.company, ids, problem, began)
 
     def receive(
         self, verb: str, subject: Subject, by: str, *, channel: str, along: Along | None = None
     ) -> Request:
         """Take in one request that came by itself, whoever else may have one open; it waits for whoever works."""
-        [id], _ = self._receive(verb, [subject], by, channel, False, along)
-        return register.get(self.company, id)
-
-    def _receive(
-        self,
-        verb: str,
-        subjects: Sequence[Subject],
-        by: str,
-        channel: str,
-        confirmed: bool,
-        along: Along | None = None,
-        known: Mapping[str, str] | None = None,
-    ) -> tuple[list[str], list[tuple[str, str]]]:
-        """Put requests into the register; answers their ids, and the acts to run."""
-        company, policy = self.company, self.company.policy
-        now = company.clock()
-        pseudonyms = company.pseudonyms.of([str(subject.who) for subject in subjects], known)
-        regions = self._regions(subjects)
-        waiting: dict[register.Awaits, list[tuple[str, Subject]]] = {}
-        ids: list[str] = []
-        for subject in subjects:
-            if verb in ("object", "withdraw"):
-                scopes(policy, verb, subject.who.kind, subject.scope)
-            if verb == "correct" and (subject.changes or channel == "desk"):
-                correct.split(company, subject)
-            missing = clocks.not_offered(policy, verb, regions.get(subject.who))
-            if missing is not None:
-                raise KeptError(
-                    missing, help="write to the person what they can ask for; nothing was received"
-                )
-            stage = life.first(policy, verb, subject.who.kind, channel=channel, confirmed=confirmed)
-            stage = _said(verb, stage, subject)
-            ids.append(register.new_id())
-            waiting.setdefault(stage, []).append((ids[-1], subject))
-        acts: list[tuple[str, str]] = []
-        unplanned: list[tuple[str, KeptError]] = []
-        with company.state.write() as connection:
-            for stage, pairs in waiting.items():
-                placed: dict[str, tuple[str | None, int]] = {id: (None, 0) for id, _ in pairs}
-                if stage == "work":
-                    for group in self.carrier.groups(verb, pairs):
-                        legs, wrong = self._plan(verb, [subject.who for _, subject in group])
-                        of = [(id, subject.who) for id, subject in group]
-                        act, ordered = self.batches.begin(connection, verb, of, legs, by)
-                        placed |= {id: (act, position) for position, id in enumerate(ordered)}
-                        acts.append((verb, act))
-                        if wrong is not None:
-                            unplanned.append((act, wrong))
-                rows = []
-                for id, subject in pairs:
-                    region = regions.get(subject.who)
-                    identified = None if stage == "identity" else now
-                    times = Times(now, identified)
-                    law = clocks.law_of(policy, verb, region, times)
-                    act_, position = placed[id]
-                    rows.append(
-                        register.line(
-                            company,
-                            id,
-                            verb,
-                            pseudonyms[str(subject.who)],
-                            subject,
-                            channel=channel,
-                            region=region,
-                            law=law,
-                            received=now,
-                            identified=identified,
-                            due=clocks.due(policy, verb, law, times),
-                            awaits=stage,
-                            until=now + IDENTITY if stage == "identity" else None,
-                            act=act_,
-                            position=position,
-                        )
-                    )
-                register.add(connection, rows)
-                if confirmed and stage not in ("client", "confirmation"):
-                    register.happen(company, connection, [id for id, _ in pairs], Event(now, "confirmed", by))
-                letters.received(company, connection, stage, verb, [(id, subject) for id, subject in pairs])
-            if along is not None:
-                along(connection)
-        for act, wrong in unplanned:
-            self.carrier.failed(act, wrong)
-        return ids, [(kind, act) for kind, act in acts if act not in {one for one, _ in unplanned}] + [
-            (verb, act) for act, _ in unplanned
-        ]
-
-    def _plan(self, verb: str, people: Sequence[Person]) -> tuple[list[list[str]], KeptError | None]:
-        """The legs; what can't be planned is received all the same: its clock runs, and somebody mends the cause."""
-        try:
-            return self.carrier.act(verb).plan(people), None
-        except KeptError as wrong:
-            return [], wrong
-
-    def _regions(self, subjects: Sequence[Subject]) -> dict[Person, str]:
-        """Where people are, as their own row says in the policy's words; nothing where no law depends on it."""
-        company, found = self.company, {}
-        if len(company.policy.laws) < 2 and not any(
-            getattr(right, "regions", ()) for right in company.policy.section("rights").values()
-        ):
-            return {}
-        for kind in dict.fromkeys(subject.who.kind for subject in subjects):
-            root, walk = company.policy.root(kind), company.map.walk(kind)
-            if root is None or root.region is None or walk is None:
-                continue
-            column = str(root.region)
-            keys = [subject.who.key for subject in subjects if subject.who.kind == kind]
-            for key, rows in own_rows(company.stores[walk.store], walk, keys, [column]).items():
-                value = rows[0][1][column] if rows else None
-                if value:
-                    found[Person(kind, tuple(map(str, key)))] = str(value).strip().lower()
-        return found
+        received = receive(self.company, self.carrier, verb, [subject], by, channel=channel, along=along)
+        return register.get(self.company, received.ids[subject.who])
 
     def replay(self, people: Sequence[Person], by: str) -> Result:
         """Erase again people whom a restored backup brought back; nothing waits, and nobody is written to."""
@@ -260,7 +111,7 @@ class Desk:
         planned = again.prepare(company, erasing, people)
         with company.state.write() as connection:
             ids, acts = again.begin(company, connection, self.batches, planned, by, "replay")
-        problem = self.carrier.run_all([("erase", act) for act in acts], wait=True)
+        problem = self.carrier.to_the_end("erase", acts)
         return result_of(self.company, ids, problem, began)
 
     # What staff and the person do.
@@ -278,7 +129,9 @@ class Desk:
             times = Times(request.received, now)
             values["due"] = clocks.due(policy, request.verb, request.law, times)
         subject = request.subject(self.company)
-        stage = _said(request.verb, life.following(policy, request.verb, request.awaits), subject)
+        stage = life.unless_in_words(
+            request.verb, life.following(policy, request.verb, request.awaits), subject
+        )
         what = {"identity": "identified", "confirmation": "confirmed", "approval": "approved"}[request.awaits]
         with self.company.state.write() as connection:
             if along is not None:
@@ -432,7 +285,7 @@ class Desk:
         ids = ids or [request.id for request in register.of_ids(self.company, [act])]  # passed on by hand
         register.change(self.company, ids, Event(self.company.clock(), "by-hand", who))
         recipients.told_by_hand(self.company, ids, place)
-        problem = self.carrier.continue_(act, "tasks")
+        problem = self.carrier.continue_(act, "tasks") or self.carrier.clean(wait=True).get(act)
         return result_of(self.company, ids, problem, began)
 
     def post(self) -> Round | None:
@@ -458,11 +311,6 @@ class Desk:
     def _must_be_open(self, request: Request) -> None:
         if not request.is_open:
             raise KeptError(f"this request is closed: {request.state}", where=request.id)
-
-
-def _said(verb: str, stage: register.Awaits, subject: Subject) -> register.Awaits:
-    """Where a correction goes that a person put in words of their own: to staff, who know which column they mean."""
-    return "answer" if verb == "correct" and stage == "work" and not subject.changes else stage
 
 
 def _awaited(request: Request) -> str:

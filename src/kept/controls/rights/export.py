@@ -28,9 +28,8 @@ class Export(Access):
 
     verb: ClassVar = "export"
 
-    def walk(self, kind: str) -> Walk | None:
-        found = self.company.map.walk(kind)
-        return exported(self.company.policy, found) if found is not None else None
+    def way(self, walk: Walk) -> Walk:
+        return exported(self.company.policy, walk)
 
     def columns(self, kind: str) -> dict[str, Columns]:
         taken = set(portable(self.company.policy, kind).data)

@@ -39,6 +39,8 @@ MAILS_A_DAY: Final = 5  # tasks for staff that one address can cause
 STRANGERS_A_DAY: Final = 100  # tasks for staff that all unknown addresses can cause
 LETTERS_A_DAY: Final = 3  # about one request, on somebody's asking
 _COUNTS: Final = "intake"  # the "act" under which the notes of the counts stand
+_LOOKED: Final = "mailbox"  # and of the looks into the mailbox
+_OFTEN: Final = timedelta(minutes=10)  # between two notes of a look
 RETRY: Final = timedelta(seconds=30)
 RETRY_MOST: Final = timedelta(hours=1)
 
@@ -105,7 +107,25 @@ def fetch(company: Company) -> Collected | None:
     if not url:
         return None
     with ImapMailbox(url) as mailbox:
-        return collect(mailbox, inbox(company))
+        found = collect(mailbox, inbox(company))
+        _looked(company, mailbox.name)
+        return found
+
+
+def looked(company: Company, mailbox: str) -> datetime | None:
+    """When a mailbox was last emptied without an error, to within ten minutes; None for never."""
+    at = company.state.notes(_LOOKED).get(_place(company, mailbox), {}).get("at")
+    return datetime.fromisoformat(at) if at is not None else None
+
+
+def _looked(company: Company, mailbox: str) -> None:
+    now, last = company.clock(), looked(company, mailbox)
+    if last is None or now - last >= _OFTEN:
+        company.state.note(_LOOKED, _place(company, mailbox), {"at": now.isoformat()})
+
+
+def _place(company: Company, mailbox: str) -> str:
+    return company.keys.mac("mailbox", mailbox.encode()).hex()[:32]
 
 
 @dataclass(frozen=True)
@@ -278,7 +298,7 @@ def _task(company: Company, id: str, arrival: Arrival, why: str, person: Person 
 
 def alone(company: Company, person: Person, connection: Connection) -> None:
     """See, in the transaction that made a request, that its person has no other of the same verb open; else Taken."""
-    pseudonym = company.pseudonyms.find([str(person)])[str(person)]
+    pseudonym = company.pseudonyms.of([str(person)], connection=connection)[str(person)]
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
         connection.execute(select(func.pg_advisory_xact_lock(int(pseudonym[:15], 16))))
     verbs = register.verbs_open(connection, pseudonym)

@@ -13,17 +13,19 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, insert, select, update
 
 from kept.company import Company
-from kept.controls.rights import register, tasks
-from kept.controls.rights.life import client_of
+from kept.controls.rights import cases, register, tasks
+from kept.controls.rights.life import client_of, offers_copy, right_of, stopped, weighs
 from kept.controls.rights.register import Event, Request, Subject
+from kept.errors import KeptError
 from kept.laws.redress import redress
 from kept.mail.letter import Letter
 from kept.policy.wording import sentence_of, words_of
-from kept.state.tables import links, requests
+from kept.state.tables import events, links, requests
 
 VERIFY_FOR = timedelta(days=7)
 PAGE_FOR = timedelta(days=180)
 ANSWER_DAYS = 30  # how long an answer can be downloaded
+COPY_OFFERED = "offered-copy"  # the event that says so
 
 ASKED: Mapping[str, str] = {
     "access": "to see what we hold about you",
@@ -73,6 +75,8 @@ def received(
             continue
         if awaits == "identity":
             verify(company, connection, id, verb, subject.reply)
+            if company.public_url and offers_copy(company.policy, verb, subject.who.kind):
+                copy_offered(company, connection, id)
             continue
         told = {
             "confirmation": "Thank you, we have it. Before we begin, a member of our staff gets in touch with you, to "
@@ -106,8 +110,21 @@ def verify(company: Company, connection: Connection, id: str, verb: str, address
         "If it wasn't you, you need do nothing: nobody is told anything about you, nothing is changed, and the "
         "request lapses by itself."
     )
+    right = right_of(company.policy, verb)
+    if right is not None and right.offers == "copy":
+        text += (
+            "\n\nBefore anything of it is done you can have a copy of everything we hold about you. The page has a "
+            "button for that too: press it first, and we do nothing else until you open the page again."
+        )
     letter = Letter(address, f"{company.policy.name}: is it you who asked?", _signed(company, text))
     company.outbox.put("verify", letter, id, connection=connection)
+
+
+def copy_offered(company: Company, connection: Connection, id: str, who: str | None = None) -> None:
+    """Note, once, that the person was offered a copy before anything is done; `who` did, where no letter of ours."""
+    noted = select(events.c.request).where(events.c.request == id, events.c.what == COPY_OFFERED)
+    if connection.execute(noted).first() is None:
+        register.happen(company, connection, [id], Event(company.clock(), COPY_OFFERED, who))
 
 
 def void(company: Company, connection: Connection, id: str) -> None:
@@ -161,13 +178,39 @@ def answered(company: Company, connection: Connection, request: Request, words: 
 def refused(
     company: Company, connection: Connection, request: Request, outcome: Mapping[str, str], words: str | None
 ) -> None:
-    """Tell why it is refused, and where the person can go against that (GDPR Art. 12(4))."""
+    """Tell why it is refused, and where the person can go against that (GDPR Art. 12(4)).
+
+    KeptError where the policy promises that it isn't refused for such a reason: then nothing is told or refused.
+    """
+    _may_be_refused(company, request, outcome["reason"])
     law = request.law or company.policy.laws[0]
     told = [f"We can't do what you asked, because {outcome['says']} ({outcome['article']})."]
     told += [words] if words else []
     told += ["If you think that is wrong, write to us. You can also go further:"]
     told += redress(law, request.region).sentences()
     _to(company, connection, "refused", request, "\n\n".join(told))
+
+
+def _may_be_refused(company: Company, request: Request, reason: str) -> None:
+    """Refuse to refuse what the policy gives without weighing: `always`, and a restriction during an open `case`."""
+    policy, right = company.policy, right_of(company.policy, request.verb)
+    if right is None or request.sealed is None or not weighs(policy, request.verb, reason):
+        return
+    subject = request.subject(company)
+    always = stopped(policy, request.verb, subject.scope)
+    if always:
+        raise KeptError(
+            f"an objection to {', '.join(f'`{name}`' for name in always)} is never weighed: the policy stops it, "
+            "whatever the reason (GDPR Art. 21(3))",
+            help="let it be carried out; about other uses of the data you can write to the person",
+            where=request.id,
+        )
+    if right.case and cases.has_open(company, right.case, subject.who):
+        raise KeptError(
+            f"the policy gives `{request.verb}` while a case is open ({', '.join(right.case)}), and one is",
+            help="let it be carried out; it can be lifted when the case is closed",
+            where=request.id,
+        )
 
 
 def done(company: Company, connection: Connection, request: Request, outcome: Mapping[str, object]) -> None:
@@ -190,6 +233,8 @@ def done(company: Company, connection: Connection, request: Request, outcome: Ma
         "withdraw": "Your consent is withdrawn, from now on.",
         "human-decision": "It is on record from now on: a person decides what has legal or like effect on you.",
     }.get(request.verb, "It is done, and holds from now on.")
+    if request.channel == "link":
+        told += " If you still want your data erased, open the link in our first letter once more when you have it."
     if outcome.get("stays"):
         told += " Some of it has to stay for a while: what, why and until when "
         told += "stands on the page of your request." if company.public_url else "you can ask us."
@@ -198,14 +243,17 @@ def done(company: Company, connection: Connection, request: Request, outcome: Ma
 
 def waiting(company: Company, connection: Connection, request: Request, until: datetime) -> None:
     """Tell that the person is gone from sight, and until when they can come back."""
+    right = right_of(company.policy, request.verb)
+    first = right is not None and right.offers == "copy"
+    copy = " If you want a copy of it after all, come back, and ask for the copy first." if first else ""
     _to(
         company,
         connection,
         "waiting",
         request,
         f"Your data is out of use now. Until {_day(company, until - timedelta(seconds=1))} you can change your mind "
-        "on the page of your request, and everything comes back as it was. After that it is erased for good, and we "
-        "write to you again.",
+        f"on the page of your request, and everything comes back as it was.{copy} After that it is erased for good, "
+        "and we write to you again.",
     )
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 from kept.controls.rights.declare import Right
-from kept.controls.rights.register import Awaits
+from kept.controls.rights.register import Awaits, Subject
+from kept.errors import KeptError
+from kept.laws.redress import refusals
+from kept.laws.region import offered
 from kept.policy.policy import Policy
 
 ORDER: Final[tuple[Awaits, ...]] = ("identity", "confirmation", "approval", "answer", "work")
 
-PROVEN: Final = ("desk", "account")
-"""Channels that bring the proof of who asks: a member of staff, or the company's own application."""
+PROVEN: Final = ("desk", "account", "link")
+"""Channels that bring the proof of who asks: a member of staff, the company's own application, or a page that only a
+link sent to the address on record opens."""
 
 ANSWERED_BY_STAFF: Final = ("complain",)
 """What no program can answer: a person of the company does."""
@@ -34,10 +38,13 @@ def first(policy: Policy, verb: str, kind: str, *, channel: str, confirmed: bool
 
     At the desk a member of staff enters it, who answers for who asks, and in the company's own application the person
     has logged in; through any other channel they have to prove it (GDPR Art. 12(6)). `confirmed` says that a named
-    member of staff validated it with the person.
+    member of staff validated it with the person. KeptError where the policy gives the right to others alone.
     """
     if client_of(policy, kind) is not None:
         return "client"
+    why = barred(policy, verb, kind)
+    if why is not None:
+        raise KeptError(why, help="write to the person what they can ask for; nothing was received")
     return following(policy, verb, "identity" if channel in PROVEN else None, confirmed=confirmed)
 
 
@@ -53,3 +60,43 @@ def following(policy: Policy, verb: str, met: Awaits | None, *, confirmed: bool 
     }
     start = 0 if met is None else ORDER.index(met) + 1
     return next((stage for stage in ORDER[start:] if needed[stage]), "work")
+
+
+def unless_in_words(verb: str, stage: Awaits, subject: Subject) -> Awaits:
+    """Where a correction goes that a person put in words of their own: to staff, who know which column they mean."""
+    return "answer" if verb == "correct" and stage == "work" and not subject.changes else stage
+
+
+def barred(policy: Policy, verb: str, kind: str) -> str | None:
+    """Why people of a kind may not ask this: `by` names others. None where they may.
+
+    A policy can give a right to more people than a law does, never to fewer: where a law of the policy gives it, every
+    person has it (GDPR Art. 12(2)).
+    """
+    right = right_of(policy, verb)
+    who = [str(one) for one in right.by if "." not in one] if right is not None else []
+    kinds = [one for one in who if not policy.is_staff(one)]
+    if not kinds or verb in offered(policy.laws, None) or any(policy.related(kind, one) for one in kinds):
+        return None
+    return f"the policy offers `{verb}` to {', '.join(f'`{one}`' for one in kinds)}, and to no `{kind}`"
+
+
+def offers_copy(policy: Policy, verb: str, kind: str) -> bool:
+    """Whether people of a kind have to be offered a copy before this is done: the policy says so, and answers them."""
+    right = right_of(policy, verb)
+    return right is not None and right.offers == "copy" and client_of(policy, kind) is None
+
+
+def stopped(policy: Policy, verb: str, scope: tuple[str, ...]) -> tuple[str, ...]:
+    """The purposes that stop whatever speaks for them (`always`), among those objected to; with no scope, all."""
+    right = right_of(policy, verb)
+    always = tuple(map(str, right.always)) if right is not None and verb == "object" else ()
+    return tuple(name for name in always if not scope or name in scope)
+
+
+def weighs(policy: Policy, verb: str, reason: str) -> bool:
+    """Whether a reason to refuse says that the right itself isn't given: an objection outweighed (GDPR Art. 21(1)), no
+    ground for a restriction (Art. 18(1)). The others are about who asks, and how.
+    """
+    own = {one.id for law in policy.laws for one in refusals(law, verb) if one.rights == (verb,)}
+    return reason in own

@@ -1,10 +1,11 @@
-"""What a request would do, and how a batch of requests stands."""
+"""How a batch of requests stands."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
 from kept.company import Company
 from kept.controls.rights import register
@@ -12,21 +13,8 @@ from kept.controls.rights.register import Request
 
 Counted = dict[str, dict[str, int]]
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What a request would do, by `store.table`; with anything `unreached` it can't be carried out at all.
-
-    `by_hand` are the places where a member of staff has to do it, `on_device` those only the person's browser holds.
-    `passed_on` are the clients whose people some of them are: they answer, and nothing is done here.
-    """
-
-    tables: Counted
-    unreached: list[str]
-    stays: list[str] = field(default_factory=list)
-    by_hand: list[str] = field(default_factory=list)
-    on_device: list[str] = field(default_factory=list)
-    passed_on: list[str] = field(default_factory=list)
+UNCOUNTED: Final = ("access", "export")
+"""What changes nothing, and so counts nothing."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +41,9 @@ def result_of(company: Company, ids: Sequence[str], problem: str | None, began: 
     """How requests stand now, with what their acts counted; `began` is on the clock of `time.monotonic`."""
     found = register.of_ids(company, ids)
     counts: Counted = {}
-    for act in dict.fromkeys(request.act for request in found if request.act is not None):
-        for part, noted in company.state.notes(act).items():
+    acts = list(dict.fromkeys(one.act for one in found if one.act is not None and one.verb not in UNCOUNTED))
+    for parts in company.state.notes_of(acts).values():
+        for part, noted in parts.items():
             _, store, _ = part.split(" ")
             for name, counted in noted.items():
                 total = counts.setdefault(f"{store}.{name}", dict.fromkeys(counted, 0))

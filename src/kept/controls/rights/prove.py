@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import func, select
 
 from kept.company import Company
-from kept.controls.rights import batches, instruct, life, register, room
+from kept.controls.rights import batches, besides, instruct, life, register, room, ways
 from kept.controls.rights.declare import Right
 from kept.controls.rights.places import places, unreached
 from kept.controls.rights.replay import restored
@@ -20,7 +20,7 @@ from kept.state.tables import events, letters, requests, tasks
 CARRIED_OUT: Final = ("access", "export", "correct", "erase")
 INSTRUCTIONS: Final = instruct.VERBS
 
-BESIDES: Final = ("through", "offers", "by", "case", "tells", "always")
+BESIDES: Final = ("tells",)
 """What an entry may promise besides, and this version neither enforces nor measures."""
 
 
@@ -45,9 +45,16 @@ def prove(company: Company, promise: Promise) -> list[Proof]:
         "approved_by": _approved,
     }
     proofs += [look(company, right) for key, look in seen.items() if getattr(promise, key)]
-    besides = [word for word in BESIDES if word in promise.keys]
-    if besides:
-        told = ", ".join(f"`{word}`" for word in besides)
+    proofs += ways.prove(company, promise) if promise.through else []
+    proofs += [
+        proof
+        for key, seen_ in besides.SEEN.items()
+        if getattr(promise, key)
+        for proof in seen_(company, promise)
+    ]
+    unseen = [word for word in BESIDES if word in promise.keys]
+    if unseen:
+        told = ", ".join(f"`{word}`" for word in unseen)
         proofs.append(Proof("measure", "unproven", f"This version of Kept does not see to {told}."))
     return proofs
 

@@ -120,8 +120,7 @@ def tell_all(
         _tell(company, verb, kind, dict(zip(whos, ids, strict=True)), known, reached(kind))
         for recipient in unwritable(company, kind, reached(kind)):
             whom = [known.get(who, who) for who in whos]
-            due = company.clock() + tasks.USUAL
-            tasks.give(company, act, _task(recipient, kind), whom, verb, due)
+            tasks.give(company, act, _task(recipient, kind), whom, verb, tasks.due(company, act))
 
 
 def _tell(

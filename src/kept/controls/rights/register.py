@@ -26,11 +26,22 @@ CHUNK = 500  # values bound in one statement
 
 State = Literal["open", "done", "refused", "withdrawn", "lapsed"]
 Awaits = Literal[
-    "identity", "confirmation", "approval", "clarification", "answer", "client", "work", "tasks", "period"
+    "identity",
+    "confirmation",
+    "approval",
+    "clarification",
+    "answer",
+    "client",
+    "work",
+    "tasks",
+    "period",
+    "clean",
 ]
 
 AGAIN: Final = ("replay", "hold-ended")
 """Channels by which nobody asks anew: somebody who was erased before is erased again."""
+
+_RECEIVING: Final = 0x6B726563  # "krec": PostgreSQL's lock for whoever makes requests that may join others
 
 AWAITED: Final[Mapping[str, str]] = {
     "identity": "the person to follow the link that was sent to the address on record",
@@ -42,6 +53,7 @@ AWAITED: Final[Mapping[str, str]] = {
     "work": "being carried out",
     "tasks": "what a member of staff does by hand",
     "period": "the end of the time in which the person may come back",
+    "clean": "files to be made clean of what was deleted",
 }
 
 
@@ -164,7 +176,7 @@ def of_ids(company: Company, ids: Sequence[str]) -> list[Request]:
     if not ids:
         return []
     with company.state.read() as connection:
-        for part in _parts(ids):
+        for part in parts(ids):
             rows = connection.execute(select(requests).where(requests.c.id.in_(part)))
             found.update((row.id, _read(row)) for row in rows)
     return [found[id] for id in ids if id in found]
@@ -219,24 +231,27 @@ def is_at_work(company: Company, act: str) -> bool:
         return bool(connection.execute(query).scalar_one())
 
 
-def open_of(
-    company: Company, verb: str, people: Sequence[Person], known: Mapping[str, str] | None = None
-) -> dict[Person, Request]:
-    """Which of these people have an open request of that verb; `known` are their pseudonyms, where there are any."""
-    pseudonyms = company.pseudonyms.find([str(person) for person in people]) if known is None else known
-    by_pseudonym = {pseudonyms[str(person)]: person for person in people if str(person) in pseudonyms}
-    found: dict[Person, Request] = {}
-    if not by_pseudonym:
-        return found
+def open_of(company: Company, verb: str, people: Sequence[Person]) -> dict[Person, Request]:
+    """Which of these people have an open request of that verb."""
+    known = company.pseudonyms.find([str(person) for person in people])
     with company.state.read() as connection:
-        for part in _parts(list(by_pseudonym)):
-            rows = connection.execute(
-                select(requests).where(
-                    requests.c.pseudonym.in_(part), requests.c.verb == verb, requests.c.state == "open"
-                )
-            )
-            found.update((by_pseudonym[row.pseudonym], _read(row)) for row in rows)
+        return open_among(connection, verb, {known[str(who)]: who for who in people if str(who) in known})
+
+
+def open_among(connection: Connection, verb: str, people: Mapping[str, Person]) -> dict[Person, Request]:
+    """The same for people by their pseudonyms, inside a transaction."""
+    found: dict[Person, Request] = {}
+    for part in parts(list(people)):
+        chosen = (requests.c.verb == verb) & (requests.c.state == "open") & requests.c.pseudonym.in_(part)
+        rows = connection.execute(select(requests).where(chosen))
+        found.update((people[row.pseudonym], _read(row)) for row in rows)
     return found
+
+
+def alone(connection: Connection) -> None:
+    """Nobody else puts requests into the register that may join others, until this transaction ends."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+        connection.execute(select(func.pg_advisory_xact_lock(_RECEIVING)))
 
 
 def verbs_open(connection: Connection, pseudonym: str) -> list[str]:
@@ -255,6 +270,7 @@ def is_due(company: Company) -> bool:
         acts.c.id == requests.c.act, acts.c.problem.is_not(None), func.coalesce(acts.c.retry, "~") > now
     )
     ready = (requests.c.awaits == "work") & (requests.c.act.is_(None) | ~stuck.exists())
+    ready |= requests.c.awaits == "clean"
     over = requests.c.awaits.in_(("identity", "period")) & (requests.c.until <= now)
     query = select(requests.c.id).where(requests.c.state == "open", ready | over).limit(1)
     with company.state.read() as connection:
@@ -291,7 +307,7 @@ def change(company: Company, ids: Sequence[str], *events_: Event, **values: Any)
 def write(connection: Connection, ids: Sequence[str], **values: Any) -> None:
     """Write values into open requests."""
     written = {key: _written(value) for key, value in values.items()}
-    for part in _parts(ids) if written else ():
+    for part in parts(ids) if written else ():
         chosen = requests.c.id.in_(part) & (requests.c.state == "open")
         connection.execute(update(requests).where(chosen).values(written))
 
@@ -352,15 +368,15 @@ def close(
     )
 
 
-def answered(company: Company, pseudonyms: Sequence[str]) -> list[str]:
-    """Every request ever answered with a zip for these people."""
-    found: list[str] = []
+def answered(company: Company, pseudonyms: Sequence[str]) -> dict[str, str]:
+    """Every request ever answered with a zip for these people, with the pseudonym it stands under."""
+    found: dict[str, str] = {}
     with company.state.read() as connection:
-        for part in _parts(pseudonyms):
-            query = select(requests.c.id).where(
+        for part in parts(pseudonyms):
+            query = select(requests.c.id, requests.c.pseudonym).where(
                 requests.c.verb.in_(("access", "export")), requests.c.pseudonym.in_(part)
             )
-            found += connection.scalars(query)
+            found |= {row.id: row.pseudonym for row in connection.execute(query)}
     return found
 
 
@@ -426,5 +442,6 @@ def _written(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Values in portions that one statement takes."""
     return (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 from kept.company import Company
 from kept.controls.rights.people import Person
 from kept.controls.rights.places import places
-from kept.controls.rights.register import new_id
+from kept.controls.rights.register import new_id, of_act
 from kept.errors import KeptError
 from kept.state.tables import tasks
 
@@ -60,7 +60,13 @@ def by_hand(company: Company, act: str, people: Sequence[Person], what: str) -> 
         for store, tables in places(company, person.kind).by_hand.items():
             whom.setdefault(f"{store}: {', '.join(tables)}", []).append(str(person))
     for place, found in whom.items():
-        give(company, act, place, found, what, company.clock() + USUAL)
+        give(company, act, place, found, what, due(company, act))
+
+
+def due(company: Company, act: str) -> datetime:
+    """Until when a task of an act is to be done: before the first of its requests runs past its clock."""
+    clocks = [request.due for request in of_act(company, act) if request.due is not None]
+    return min([company.clock() + USUAL, *clocks])
 
 
 def listing(company: Company, *, act: str | None = None, only_open: bool = True) -> list[Task]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from kept.company import Company
 from kept.controls.purposes.enforce import fall_due
-from kept.controls.rights import again, batches, letters, register, tasks
+from kept.controls.rights import again, batches, cleaning, letters, register, tasks
 from kept.controls.rights.acting import Acting
 from kept.controls.rights.erase import Erase
 from kept.controls.rights.outcome import Result, result_of
@@ -17,7 +17,6 @@ from kept.controls.rights.register import Event, Request, Subject
 from kept.controls.rights.warn import warn
 from kept.errors import KeptError, TransientError
 from kept.state.workflows import Act, Workflows
-from kept.stores.records.store import Later
 
 GATHERED = 500  # requests that one act takes together
 
@@ -69,13 +68,14 @@ class Carrier:
         problems += [problem] if problem else []
         ended = fall_due(company, self.workflows) if self.workflows is not None else []
         problems += [outcome.problem for outcome in ended if outcome.problem is not None]
-        ready = register.listing(company, awaits=("work",))
+        ready = register.listing(company, awaits=("work", "clean"))
         touched += [request.id for request in ready]
         running = batches.unfinished(company, now if patient else None)
         for verb in dict.fromkeys(request.verb for request in ready if request.act is None):
             running += self.gather(verb)
-        problem = self.run_all(running, wait=False)
-        problems += [problem] if problem else []
+        told = [self._run(verb, act, wait=False) for verb, act in dict.fromkeys(running)]
+        problems += [problem for problem in told if problem is not None]
+        problems += self.clean(wait=False).values()
         return result_of(company, list(dict.fromkeys(touched)), "\n".join(problems) or None, began)
 
     def gather(self, verb: str) -> list[tuple[str, str]]:
@@ -95,8 +95,21 @@ class Carrier:
             if len(ready) < GATHERED:
                 return acts
 
-    def run_all(self, running: Iterable[tuple[str, str]], *, wait: bool) -> str | None:
-        told = [self._run(verb, act, wait=wait) for verb, act in dict.fromkeys(running)]
+    def clean(self, *, wait: bool) -> dict[str, str]:
+        """Make clean, and close, whatever erasures await it; why some can't be closed, by act."""
+        if self.workflows is None:
+            return {}
+        return {
+            act: str(wrong) for act, wrong in cleaning.clean(self.company, self.batches, wait=wait).items()
+        }
+
+    def to_the_end(self, verb: str, acts: Iterable[str], deleted: Iterable[str] = ()) -> str | None:
+        """Carry out acts of one verb, other workers' part awaited; of `deleted` only the files are to be made clean."""
+        running = dict.fromkeys(acts)
+        told = [self._run(verb, act, wait=True) for act in running]
+        if verb == "erase" and (running or deleted):
+            wrong = self.clean(wait=True)
+            told += [wrong.get(act) for act in (*running, *deleted)]
         return "\n".join(problem for problem in told if problem is not None) or None
 
     def _run(self, verb: str, act: str, *, wait: bool) -> str | None:
@@ -119,20 +132,17 @@ class Carrier:
             detail = self.batches.must(act)
             if not detail.legs:
                 detail.legs = self.act(verb).plan(detail.persons())
-                self.batches.remember(act, problem=None)
+                self.batches.remember(act)
             if attempt is None:
                 attempt = self.batches.next_attempt(act)
             self.workflows.run(verb, act, attempt, detail.leg)
         except KeptError as wrong:
-            self.failed(act, wrong)
-            return str(wrong)
+            if isinstance(wrong, TransientError) or not (halves := self.batches.halves(act)):
+                self.batches.failed(act, wrong)
+                return str(wrong)
+            told = [self._run(verb, half, wait=True) for half in halves]
+            return "\n".join(dict.fromkeys(one for one in told if one is not None)) or None
         return None
-
-    def failed(self, act: str, wrong: KeptError) -> None:
-        """Note why an act could not be carried out; what may succeed later is tried again."""
-        passing = isinstance(wrong, TransientError)
-        at = wrong.at if isinstance(wrong, Later) else None
-        self.batches.failed(act, wrong.message, passing=passing, at=at)
 
     def _lapse(self, request: Request) -> None:
         company = self.company

@@ -20,7 +20,7 @@ import pytest
 
 from kept.controls.registry import load, sentence
 from kept.controls.rights import answer
-from kept.controls.rights.archives import Archives, Frame, holds, slots_of
+from kept.controls.rights.archives import Archives, Frame, Sought, slots_of
 from kept.controls.rights.forms import ON_PAGE, Row
 from kept.errors import TransientError
 from kept.stores.walk import Key
@@ -202,9 +202,9 @@ def test_a_file_too_large_for_a_plain_zip_can_be_read_back(
 @pytest.mark.parametrize("value", ["Zoë O'Brien", 'a "quoted" one', "b\\slash", "two\nlines"])
 def test_an_answer_is_searched_for_a_value_in_any_of_its_forms(tmp_path: Path, value: str) -> None:
     written(tmp_path, ("app.hits", [(("1",), {"page": value})]))
-    assert holds(tmp_path / f"{'a' * 32}.zip", [value, "nowhere at all"])
-    assert not holds(tmp_path / f"{'b' * 32}.zip", [value])
-    assert not holds(tmp_path / f"{'a' * 32}.zip", [])
+    assert Sought([value, "nowhere at all"]).inside(tmp_path / f"{'a' * 32}.zip")
+    assert not Sought([value]).inside(tmp_path / f"{'b' * 32}.zip")
+    assert not Sought([]).inside(tmp_path / f"{'a' * 32}.zip")
 
 
 def test_a_value_across_two_blocks_is_found(tmp_path: Path) -> None:
@@ -212,4 +212,4 @@ def test_a_value_across_two_blocks_is_found(tmp_path: Path) -> None:
     for start in ((1 << 20) - 5, (1 << 20) - 1, (2 << 20) - 9):
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("data.json", b"." * start + b"anna@x.org" + b"." * 3_000_000)
-        assert holds(path, ["anna@x.org"]) and not holds(path, ["anna@x.com"])
+        assert Sought(["anna@x.org"]).inside(path) and not Sought(["anna@x.com"]).inside(path)
