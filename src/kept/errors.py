@@ -33,5 +33,9 @@ class TransientError(StoreError):
     """The same call may succeed later: the store is down, locked, or its disk is full."""
 
 
+class Conflict(TransientError):
+    """Two transactions were in each other's way, and this one was rolled back: the same call may succeed at once."""
+
+
 class TerminalError(StoreError):
     """The same call will fail again until somebody mends what `message` names."""

@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 from hypothesis import given, settings
+from sqlalchemy import Connection
 
 from kept.datamap.graph import build_map
 from kept.errors import TerminalError
@@ -277,3 +278,33 @@ def test_random_batches_come_back_in_postgresql(postgresql: SQLStore, world: Wor
 @given(world=worlds())
 def test_random_people_come_back_in_mariadb(mariadb: SQLStore, world: World) -> None:  # noqa: F811
     comes_back(mariadb, world)
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)  # elsewhere whoever writes second waits
+def test_what_another_transaction_was_in_the_way_of_is_done_again_with_what_it_wrote(shop: SQLStore) -> None:  # noqa: F811
+    """The company's application goes on: a row that it changes under way is looked at anew and kept as it is."""
+    erasure, kept = the_erasure(shop), list[bytes]()
+
+    def changed(store: SQLStore) -> None:
+        with store.engine.connect() as other, other.begin():
+            other.exec_driver_sql("UPDATE users SET name = 'Anna the Second' WHERE id = 1")
+
+    seen = shop.prepare_write
+
+    def prepared(connection: Connection, *, few: bool, exact: bool) -> None:
+        seen(connection, few=few, exact=exact)
+        if not kept and not done:  # our snapshot is taken, and then somebody else is faster
+            connection.exec_driver_sql("SELECT 1 FROM users WHERE id = 1").all()
+            done.append(True)
+            changed(shop)
+
+    done: list[bool] = []
+    shop.prepare_write = prepared  # type: ignore[method-assign]
+    try:
+        remove(shop, erasure, [1], kept.append, lambda counts: None)
+    finally:
+        del shop.prepare_write
+    assert done == [True] and len(kept) >= 1
+    restored(shop, erasure, kept[-1])
+    with shop.read() as connection:
+        assert connection.exec_driver_sql("SELECT name FROM users WHERE id = 1").scalar() == "Anna the Second"

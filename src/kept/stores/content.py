@@ -35,13 +35,23 @@ _OTHERS = [
     "timestamptz",
     "interval",
 ]
-# Whether each column's text shows what its files hold: an array's by its elements, a domain's by what it is made from.
+_SILENT = [*_NUMBERS, *_OTHERS]  # what files hold of these is no text
+# What files hold of each column: text as it is shown, no text, or neither can be said. An array is told by its
+# elements, a domain by what it is made from.
 _COLUMNS = sa.text(
-    "SELECT a.attname, a.attisdropped, COALESCE(t.typtype = 'e' OR COALESCE(e.typname, t.typname) = ANY(:shown), false)"
+    "SELECT a.attname, a.attisdropped, COALESCE(COALESCE(e.typname, t.typname) = ANY(:texts), false),"
+    " COALESCE(COALESCE(e.typtype, t.typtype) = 'e' OR COALESCE(e.typname, t.typname) = ANY(:silent), false)"
     " FROM pg_attribute a LEFT JOIN pg_type d ON d.oid = a.atttypid"
     " LEFT JOIN pg_type t ON t.oid = COALESCE(NULLIF(d.typbasetype, 0), d.oid)"
     " LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'"
     " WHERE a.attrelid = CAST(:table AS regclass) AND a.attnum > 0 ORDER BY a.attnum"
+)
+# Samples of columns of which files hold text, or nobody can say.
+_SAMPLED = sa.text(
+    f"SELECT {', '.join(f'CAST(s.stavalues{i} AS text)' for i in range(1, 6))} FROM {pgdata.SAMPLES} s"
+    " LEFT JOIN pg_attribute a ON a.attrelid = s.starelid AND a.attnum = s.staattnum"
+    " LEFT JOIN pg_type t ON t.oid = a.atttypid"
+    " WHERE NOT COALESCE(t.typtype = 'e' OR t.typname = ANY(:silent), false)"
 )
 _DERIVING = sa.text(
     "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam"
@@ -118,9 +128,8 @@ def _sampled(connection: Connection, trace: Trace) -> Trace | None:
     found = pgdata.finder(connection, sorted(trace.values))
     if not connection.execute(_MAY_SELECT, {"table": pgdata.SAMPLES}).scalar():
         return None
-    columns = ", ".join(f"CAST(stavalues{i} AS text)" for i in range(1, 6))
     places: list[frozenset[str]] = []
-    for row in connection.exec_driver_sql(f"SELECT {columns} FROM {pgdata.SAMPLES}"):
+    for row in connection.execute(_SAMPLED, {"silent": _SILENT}):
         text = "\0".join(value for value in row if value is not None)
         places += found.within(text.replace('\\"', '"').replace("\\\\", "\\").encode())
     return Trace(trace.where, len(places), frozenset[str]().union(*places))
@@ -137,11 +146,17 @@ def _selected(connection: Connection, table: str, *, rebuilt: bool) -> str | Non
         return None
     if connection.execute(_DERIVING, {"table": table}).scalar():
         return None
-    columns = connection.execute(_COLUMNS, {"table": table, "shown": [*_TEXTS, *_NUMBERS, *_OTHERS]}).all()
-    if any(not (rebuilt if is_dropped else is_shown) for _, is_dropped, is_shown in columns):
+    columns = connection.execute(_COLUMNS, {"table": table, "texts": _TEXTS, "silent": _SILENT}).all()
+    if any(
+        not (rebuilt if is_dropped else is_text or is_silent) for _, is_dropped, is_text, is_silent in columns
+    ):
         return None
     quote = connection.dialect.identifier_preparer.quote_identifier
-    texts = ", ".join(f"CAST({quote(name)} AS text)" for name, is_dropped, _ in columns if not is_dropped)
+    texts = ", ".join(
+        f"CAST({quote(name)} AS text)"
+        for name, is_dropped, is_text, _ in columns
+        if is_text and not is_dropped
+    )
     return f"chr({ord(_SEPARATOR)}) || concat_ws(chr({ord(_SEPARATOR)}), {texts or 'NULL'}) || chr({ord(_SEPARATOR)})"
 
 

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 import sqlalchemy as sa
 
-from kept.errors import TerminalError
+from kept.errors import Conflict, TerminalError
 from kept.stores.changes import Changes
 from kept.stores.fates import Fates
 from kept.stores.order import deletion_order
@@ -24,6 +24,7 @@ from kept.stores.sql import SQLStore
 from kept.stores.walk import Erasure, Key
 
 Done = TypeVar("Done", covariant=True)
+_CONFLICTS = 5  # with other transactions, after which it is left for later
 _NOT_AT_ONCE = ("27000", "0A000")  # PostgreSQL's triggered data change violation, feature not supported
 
 
@@ -88,8 +89,18 @@ class Carry(Protocol[Done]):
 def trying(store: SQLStore, people: int, carry: Carry[Done], *, exact: bool = False) -> Done:
     """Carry out at once what concerns few people, and by and by where the database doesn't allow that.
 
-    A trigger of the company's may change a row that the same statement changes, or a rule replace a deletion.
+    A trigger of the company's may change a row that the same statement changes, or a rule replace a deletion. What
+    another transaction was in the way of is done again a few times: the company's application goes on meanwhile.
     """
+    for _ in range(_CONFLICTS):
+        try:
+            return _tried(store, people, carry, exact=exact)
+        except Conflict:
+            continue
+    return _tried(store, people, carry, exact=exact)
+
+
+def _tried(store: SQLStore, people: int, carry: Carry[Done], *, exact: bool) -> Done:
     if people <= FEW and store.one_statement and not store.has_triggers:
         try:
             with store.write(few=True, exact=exact) as connection:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection
 
-from kept.errors import StoreError, TerminalError, TransientError
+from kept.errors import Conflict, StoreError, TerminalError, TransientError
 from kept.stores.reflection import Besides, sort_of
 from kept.stores.schema import Column, ColumnSort, Reference, Schema, Table
 from kept.stores.sql import SQLStore
@@ -55,6 +55,7 @@ _TRANSIENT = {
     3024: "the statement took too long",
     1969: "the statement took too long",
 }
+_CONFLICTS = (1020, 1213)
 _REFUSED = {1044, 1045, 1049, 1130, 1698, 1251, 2059, 2061}
 # What the other errors are about, in words without any of theirs, which quote values and statements.
 _WORDS = {
@@ -174,7 +175,8 @@ class MariaDBStore(SQLStore):
                 where=self.name,
             )
         if number in _TRANSIENT:
-            return TransientError(_TRANSIENT[number], where=self.name)
+            kind = Conflict if number in _CONFLICTS else TransientError
+            return kind(_TRANSIENT[number], where=self.name)
         if number == 0 and isinstance(error, pymysql.err.InterfaceError):
             return TransientError("the connection was lost", where=self.name)
         said = _WORDS.get(number, "")

@@ -17,7 +17,7 @@ from psycopg.pq import Format
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection
 
-from kept.errors import StoreError, TerminalError, TransientError
+from kept.errors import Conflict, StoreError, TerminalError, TransientError
 from kept.stores.reflection import Besides
 from kept.stores.sql import SQLStore
 
@@ -41,6 +41,7 @@ _EXACT = {
 
 # Classes and codes of SQLSTATE after which the same call may succeed later (PostgreSQL's appendix A).
 _TRANSIENT = ("08", "40", "53", "57", "58", "55P03", "55006", "25P03", "25P04")
+_CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock
 # Codes whose primary message names tables and columns only.
 _NAMES_ONLY = {"42P01", "42703", "42501", "42P07", "3F000", "0A000", "55P03", "40P01", "25006"}
 _HOPELESS = (
@@ -181,7 +182,8 @@ class PostgreSQLStore(SQLStore):
                 help="give Kept's role BYPASSRLS or make it the owner: rows that a policy hides would be missed",
                 where=self.name,
             )
-        kind = TransientError if code.startswith(_TRANSIENT) else TerminalError
+        kind: type[StoreError] = TransientError if code.startswith(_TRANSIENT) else TerminalError
+        kind = Conflict if code in _CONFLICTS else kind
         if code in _NAMES_ONLY and error.diag.message_primary:
             return kind(error.diag.message_primary, where=self.name)
         named = ", ".join(

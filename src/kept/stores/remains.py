@@ -243,25 +243,33 @@ def contained(store: SQLStore, walk: Walk, identifiers: Fingerprint) -> set[str]
     """Which of the values stand inside a longer one in a declared column now: `Maria` in somebody's `Mariana`.
 
     Sorts that point at one person (`SEARCHED`) are found so in identifying columns only: an address in somebody
-    else's letter is still that person's. Every declared table is read once, whatever the number of values.
+    else's letter is still that person's. Columns of the values' own sorts come first, and nothing is read any more once
+    all are found, which is so mostly; where one isn't, every declared table is read once.
     """
     found: set[str] = set()
     everything = sorted({value for values in identifiers.values.values() for value in values})
     vague = sorted({v for sort, values in identifiers.values.items() if sort not in SEARCHED for v in values})
     with store.read() as connection:
         say = Clauses(store, walk.tables)
-        for sort, columns in columns_by_sort(walk).items():
-            wanted = everything if TYPES.get(sort, False) and sort not in ("free-text", "health") else vague
+        by_sort = columns_by_sort(walk)
+        for sort in sorted(by_sort, key=lambda sort: not identifiers.values.get(sort)):
+            pointing = TYPES.get(sort, False) and sort not in ("free-text", "health")
+            wanted = [value for value in (everything if pointing else vague) if value not in found]
             if not wanted:
                 continue
             finder = BytesAhoCorasick([value.encode() for value in wanted])
-            for table, column in columns:
+            for table, column in by_sort[sort]:
                 query = f"SELECT {as_text(say, walk, table, column)} FROM {say.name(table)} t"
                 result = connection.execute(sa.text(query), execution_options={"yield_per": _ROWS})
                 for part in result.scalars().partitions():
                     text = "\0".join(str(value) for value in part if value is not None).encode()
                     hits = finder.find_matches_as_indexes(text, overlapping=True)
                     found.update(wanted[number] for number, _start, _end in hits)
+                    if found.issuperset(wanted):
+                        break
+                result.close()
+                if found.issuperset(wanted):
+                    break
     return found
 
 

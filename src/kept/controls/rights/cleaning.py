@@ -15,6 +15,7 @@ from sqlalchemy import URL, make_url
 from kept.company import Company
 from kept.controls.rights import answer, closing, prints, register
 from kept.controls.rights.batches import Batches, Detail
+from kept.controls.rights.chance import telling
 from kept.controls.rights.prints import HELD, Remains, refuse_found
 from kept.controls.rights.scope import erasure
 from kept.errors import KeptError
@@ -22,7 +23,7 @@ from kept.stores.opening import open_store
 from kept.stores.physical import CannotLook, Trace, scrub, search, search_files
 from kept.stores.remains import Fingerprint, contained, living, otherwise_written
 
-BYTES = 5  # the shortest value that is looked for in files: a shorter one would be found everywhere
+FILES = 1 << 30  # bytes of content and log that values are looked for in, of a store; more changes little
 WAIT = 600.0  # seconds somebody waits for another worker to end a pass
 MOST = 20_000  # people in one pass, for their values stand in memory
 
@@ -162,8 +163,8 @@ class Cleaning:
             alive = living(self.company.stores[store], self.company.walk(kind), together)
             for act, found in noted.items():
                 for value in {value for values in found.values.values() for value in values} - alive:
-                    if len(value.encode()) >= BYTES:
-                        asked.acts.setdefault(value, set()).add(act)
+                    asked.acts.setdefault(value, set()).add(act)
+        asked.acts = {value: asked.acts[value] for value in telling(asked.acts, FILES)}
         return asked
 
     def _alone(self, store: str, values: Collection[str]) -> set[str]:
@@ -224,12 +225,12 @@ class Cleaning:
         company.state.checkpoint()
         stores = {path for store in company.stores.values() for path in store.files()}
         own = [path for path in company.directory.glob("*.sqlite*") if path.is_file() and path not in stores]
-        values = self._wanted()
-        there = search_files(own, values)
+        size = sum(path.stat().st_size for path in own)
+        there = search_files(own, telling(self._wanted(), size, digests=True))
         if there:
             there = search_files(own, self._narrowed({value for trace in there for value in trace.values}))
         if company.state.is_server and not self._searched(make_url(company.settings["KEPT_STATE_URL"])):
-            found = self._search_state(values)
+            found = self._search_state(telling(self._wanted(), FILES, digests=True))
             if isinstance(found, CannotLook):
                 self.unseen = found.reason
             else:

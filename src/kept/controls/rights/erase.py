@@ -26,7 +26,8 @@ class Erase(Acting):
     1. `erase`; or `hide` and `period`, where the person may come back, and then `burn`;
     2. `files S` for each folder of files, `records S` for each store behind an API; `tell` the recipients; `hand` and
        `tasks`, where something is left to a member of staff;
-    3. `clean`: wait for the files of the stores to be made clean, together with others'. That closes the act.
+    3. `clean`: wait for the files of the stores to be made clean, together with others'. That closes the act. Where
+       nothing stands between, it is one step with the first: `erase and clean`.
     """
 
     def plan(self, people: Sequence[Person]) -> Legs:
@@ -53,6 +54,8 @@ class Erase(Acting):
             first, then = ["hide", "period"], ["burn", *going]
         else:
             first, then = [], ["erase", *going]
+        if then == ["erase"] and not by_hand:
+            return [["erase and clean"]]  # one step less to keep a record of
         if by_hand:
             return [leg for leg in (first, [*then, "hand", "tasks"], end) if leg]
         return [leg for leg in (first, [*then, *end]) if leg]
@@ -70,6 +73,8 @@ class Erase(Acting):
         match word:
             case "erase":
                 self._erase(act)
+                if rest:
+                    batches.wait(act, "clean")
             case "hide":
                 hiding.hide(company, batches, act)
             case "period":
