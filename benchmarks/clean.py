@@ -21,9 +21,9 @@ import sqlalchemy as sa
 
 from benchmarks.peer_shape import build, postgresql
 from kept.datamap.graph import DataMap
-from kept.stores.erase import erase
+from kept.stores.erasing.erase import erase
 from kept.stores.opening import open_store
-from kept.stores.physical import scrub
+from kept.stores.physical.files import scrub
 from kept.stores.sql import SQLStore
 
 TABLES = [

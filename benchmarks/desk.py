@@ -29,9 +29,9 @@ from benchmarks.peer_shape import build, policy_text, postgresql
 from kept.company import Company, opened
 from kept.controls.acts import kinds
 from kept.controls.registry import load
-from kept.controls.rights.archives import Archives
-from kept.controls.rights.cleaning import Cleaning
+from kept.controls.rights.answers.archives import Archives
 from kept.controls.rights.desk import Desk
+from kept.controls.rights.erasing.cleaning import Cleaning
 from kept.controls.rights.people import Person
 from kept.controls.rights.register import Subject
 from kept.evidence.ledger import Ledger

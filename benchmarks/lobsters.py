@@ -27,10 +27,10 @@ import psycopg
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from benchmarks.peer_shape import postgresql, the_map
-from kept.stores.erase import erase
-from kept.stores.images import remove
+from kept.stores.erasing.erase import erase
+from kept.stores.erasing.images import remove
+from kept.stores.erasing.restore import restore
 from kept.stores.opening import open_store
-from kept.stores.restore import restore
 
 POLICY = """kept: 1
 policy: Forum

@@ -24,9 +24,9 @@ import sqlalchemy as sa
 from benchmarks.peer_shape import build, postgresql
 from kept.datamap.graph import DataMap
 from kept.stores.collect import collect, existing
-from kept.stores.erase import erase
+from kept.stores.erasing.erase import erase
+from kept.stores.erasing.remains import fingerprint, look
 from kept.stores.opening import open_store
-from kept.stores.remains import fingerprint, look
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Erasure, Walk
 

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from kept.stores.due import Expiry
-from kept.stores.expiry import expire, overdue
+from kept.stores.expiring.due import Expiry
+from kept.stores.expiring.expiry import expire, overdue
 from kept.stores.opening import open_store
 from kept.stores.schema import Reference
 from kept.stores.sql import SQLStore

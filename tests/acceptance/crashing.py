@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from kept.cli.main import main
 from kept.controls.retention.enforce import Sweep
 from kept.controls.rights.acting import Acting
-from kept.controls.rights.archives import Archives
+from kept.controls.rights.answers.archives import Archives
 from kept.evidence.ledger import Ledger
 from kept.evidence.pseudonyms import Pseudonyms
 from kept.mail.outbox import Outbox

@@ -1,7 +1,7 @@
 """Databases and declarations as plain rows, and by the written rules what access returns and erasure leaves of them.
 
-`Model` restates the rules of `kept.datamap.ways` and `kept.stores.fates` over dictionaries, shares no code with them,
-and iterates until nothing changes any more.
+`Model` restates the rules of `kept.datamap.ways` and `kept.stores.erasing.fates` over dictionaries, shares no code with
+them, and iterates until nothing changes any more.
 """
 
 from __future__ import annotations

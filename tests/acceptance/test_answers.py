@@ -18,10 +18,10 @@ import pytest
 
 from kept.company import Company, opened
 from kept.controls.registry import load, sentence
-from kept.controls.rights.access import Access
-from kept.controls.rights.archives import Sought
+from kept.controls.rights.answers.access import Access
+from kept.controls.rights.answers.archives import Sought
+from kept.controls.rights.answers.export import Export, schema
 from kept.controls.rights.batches import Batches
-from kept.controls.rights.export import Export, schema
 from kept.errors import StoreError
 from kept.stores.opening import open_store
 from kept.stores.walk import Key

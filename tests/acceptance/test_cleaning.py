@@ -13,8 +13,9 @@ from examples.sitelucent.generate import build
 from kept.company import Company, opened
 from kept.controls.acts import kinds
 from kept.controls.registry import load
-from kept.controls.rights import cleaning, register
+from kept.controls.rights import register
 from kept.controls.rights.desk import Desk
+from kept.controls.rights.erasing import cleaning
 from kept.controls.rights.people import Person
 from kept.controls.rights.register import Request, Subject
 from kept.errors import KeptError

@@ -18,11 +18,12 @@ from kept.company import Company, opened
 from kept.controls.acts import kinds
 from kept.controls.registry import load
 from kept.controls.retention import placed
-from kept.controls.rights import again, register
+from kept.controls.rights import register
 from kept.controls.rights.desk import Desk
+from kept.controls.rights.erasing import again
+from kept.controls.rights.erasing.stays import stays
 from kept.controls.rights.instruct import in_force, refusal
 from kept.controls.rights.people import Person
-from kept.controls.rights.stays import stays
 from kept.errors import KeptError
 from kept.state import workflows
 from kept.state.tables import holds

@@ -12,11 +12,12 @@ import pytest
 from sqlalchemy import event, text
 
 from kept.controls.retention.enforce import sweep
-from kept.controls.rights import again, register
-from kept.controls.rights.erase import Erase
+from kept.controls.rights import register
+from kept.controls.rights.erasing import again
+from kept.controls.rights.erasing.erase import Erase
+from kept.controls.rights.erasing.remnants import LOOK, in_doubt
+from kept.controls.rights.erasing.replay import restored
 from kept.controls.rights.people import Person
-from kept.controls.rights.remnants import LOOK, in_doubt
-from kept.controls.rights.replay import restored
 from kept.evidence import board
 from kept.state.database import State
 from tests.acceptance.test_holds import ADA, BO, LATER, Shop, at_work, made

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from kept.datamap.graph import build_map
 from kept.errors import TerminalError
 from kept.stores.collect import collect
-from kept.stores.erase import Counts, erase
+from kept.stores.erasing.erase import Counts, erase
 from kept.stores.opening import open_store
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Hold
@@ -137,7 +137,7 @@ def test_batches_in_temporary_tables_agree_with_the_model_on_postgresql(
 ) -> None:
     """So many people are in no random world: the bounds are put so low that one is many."""
     with pytest.MonkeyPatch.context() as bounds:
-        bounds.setattr("kept.stores.erase.FEW", 0)
+        bounds.setattr("kept.stores.erasing.erase.FEW", 0)
         bounds.setattr("kept.stores.collect.MANY", 0)
         agrees(postgresql, world)
 

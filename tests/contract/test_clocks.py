@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from kept.errors import TerminalError
-from kept.stores.clocks import ClockFormat, bound, clock_format
-from kept.stores.due import Expiry, Overdue
-from kept.stores.expiry import expire, overdue
+from kept.stores.expiring.clocks import ClockFormat, bound, clock_format
+from kept.stores.expiring.due import Expiry, Overdue
+from kept.stores.expiring.expiry import expire, overdue
 from kept.stores.opening import open_store
 from kept.stores.sql import SQLStore
 from tests.contract.company import build, rows

@@ -15,8 +15,8 @@ import pytest
 import sqlalchemy as sa
 
 from kept.errors import StoreError, TerminalError, TransientError
-from kept.stores.due import Expiry
-from kept.stores.expiry import overdue
+from kept.stores.expiring.due import Expiry
+from kept.stores.expiring.expiry import overdue
 from kept.stores.opening import open_store
 from kept.stores.sql import SQLStore
 from kept.stores.store import Store

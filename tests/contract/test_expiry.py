@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from kept.errors import TerminalError
 from kept.policy.expressions import read_test
-from kept.stores.due import Expiry, Only, Overdue
-from kept.stores.expiry import WindowDone, expire, overdue
+from kept.stores.expiring.due import Expiry, Only, Overdue
+from kept.stores.expiring.expiry import WindowDone, expire, overdue
 from kept.stores.schema import Reference
 from kept.stores.sql import SQLStore
 from tests.contract.company import build, rows

@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kept.policy.grammar import Period
-from kept.stores import expiry as expiry_module
-from kept.stores import windows as windows_module
-from kept.stores.due import Expiry
-from kept.stores.expiry import WindowDone, expire, overdue
+from kept.stores.expiring import expiry as expiry_module
+from kept.stores.expiring import windows as windows_module
+from kept.stores.expiring.due import Expiry
+from kept.stores.expiring.expiry import WindowDone, expire, overdue
+from kept.stores.expiring.windows import Cursor
 from kept.stores.opening import open_store
 from kept.stores.schema import Reference
 from kept.stores.sql import SQLStore
-from kept.stores.windows import Cursor
 from tests.contract.company import build, rows
 
 TIGHT = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from kept.datamap.graph import DataMap, build_map
-from kept.stores.erase import erase
-from kept.stores.remains import Fingerprint, look
+from kept.stores.erasing.erase import erase
+from kept.stores.erasing.remains import Fingerprint, look
 from kept.stores.sql import SQLStore
 from tests.contract.company import build, rows
 from tests.declared import declared

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from kept.datamap.graph import build_map
 from kept.errors import TerminalError
-from kept.stores.erase import Counts
-from kept.stores.images import remove
-from kept.stores.restore import Restored, restore
+from kept.stores.erasing.erase import Counts
+from kept.stores.erasing.images import remove
+from kept.stores.erasing.restore import Restored, restore
 from kept.stores.sql import SQLStore
 from kept.stores.sqlite import SQLiteStore
 from kept.stores.walk import Erasure, Hold
@@ -269,7 +269,7 @@ def test_random_people_come_back_in_postgresql(postgresql: SQLStore, world: Worl
 @given(world=worlds())
 def test_random_batches_come_back_in_postgresql(postgresql: SQLStore, world: World) -> None:  # noqa: F811
     with pytest.MonkeyPatch.context() as bounds:
-        bounds.setattr("kept.stores.erase.FEW", 0)
+        bounds.setattr("kept.stores.erasing.erase.FEW", 0)
         comes_back(postgresql, world)
 
 

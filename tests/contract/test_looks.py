@@ -6,10 +6,10 @@ from itertools import combinations
 
 import pytest
 
-from kept.stores.erase import erase
-from kept.stores.leftovers import SEARCHED, anything, everywhere
+from kept.stores.erasing.erase import erase
+from kept.stores.erasing.leftovers import SEARCHED, anything, everywhere
+from kept.stores.erasing.remains import Fingerprint, _remaining, fingerprint, look
 from kept.stores.reach import Reach, as_keys
-from kept.stores.remains import Fingerprint, _remaining, fingerprint, look
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Erasure
 from tests.contract.test_walk_remains import run, shop, the_erasure
@@ -52,7 +52,7 @@ def test_a_look_tells_the_same_whatever_is_left(
     shop: SQLStore, many: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if many:
-        monkeypatch.setattr("kept.stores.remains.SOME", 0)
+        monkeypatch.setattr("kept.stores.erasing.remains.SOME", 0)
     erasure = the_erasure(shop)
     taken = fingerprint(shop, erasure.walk, [1])
     erase(shop, erasure, [1], lambda counts: None)

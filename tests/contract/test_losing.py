@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from kept.stores.erase import Counts, erase
-from kept.stores.losing import losing
+from kept.stores.erasing.erase import Counts, erase
+from kept.stores.erasing.losing import losing
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Erasure, Hold
 from tests.contract.test_walk import ROWS, erased, rows, shop, the_map

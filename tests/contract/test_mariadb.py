@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from kept.datamap.graph import build_map
 from kept.errors import TerminalError
 from kept.stores.collect import collect, existing, find
-from kept.stores.due import Expiry, Overdue
-from kept.stores.erase import Counts, erase
-from kept.stores.expiry import expire, overdue
+from kept.stores.erasing.erase import Counts, erase
+from kept.stores.erasing.remains import Fingerprint, Remain, fingerprint, look
+from kept.stores.expiring.due import Expiry, Overdue
+from kept.stores.expiring.expiry import expire, overdue
 from kept.stores.mariadb import why_unfit
 from kept.stores.opening import open_store
-from kept.stores.remains import Fingerprint, Remain, fingerprint, look
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Erasure
 from tests.contract.company import build, rows

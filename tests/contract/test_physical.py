@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from kept.errors import TerminalError, TransientError
-from kept.stores import traces
 from kept.stores.opening import open_store
-from kept.stores.physical import CannotLook, Trace, scrub, search, search_files
+from kept.stores.physical import traces
+from kept.stores.physical.files import CannotLook, Trace, scrub, search, search_files
 from kept.stores.sql import SQLStore
 from tests.contract.company import build, rows
 

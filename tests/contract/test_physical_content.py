@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from kept.stores.opening import open_store
-from kept.stores.physical import CannotLook, Trace, scrub, search
+from kept.stores.physical.files import CannotLook, Trace, scrub, search
 from kept.stores.sql import SQLStore
 from tests.contract.company import build, rows
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from kept.stores import pgdata
-from kept.stores.btree import BTree
 from kept.stores.opening import open_store
-from kept.stores.pages import holds_remains
-from kept.stores.physical import scrub, search
+from kept.stores.physical import pgdata
+from kept.stores.physical.btree import BTree
+from kept.stores.physical.files import scrub, search
+from kept.stores.physical.pages import holds_remains
 from kept.stores.sql import SQLStore
 from tests.contract.company import build, rows
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kept.stores.due import Expiry, Spared, Step
-from kept.stores.expiry import expire, overdue, overdue_together
+from kept.stores.expiring.due import Expiry, Spared, Step
+from kept.stores.expiring.expiry import expire, overdue, overdue_together
 from kept.stores.schema import Reference
 from kept.stores.sql import SQLStore
 from tests.contract.company import build, rows

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from kept.datamap.graph import DataMap, build_map
 from kept.errors import TerminalError, TransientError
 from kept.stores.collect import collect, existing, find
-from kept.stores.erase import Count, Counts, erase
+from kept.stores.erasing.erase import Count, Counts, erase
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Hold, Walk
 from tests.declared import declared

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from kept.datamap.graph import build_map
-from kept.stores.erase import erase
-from kept.stores.remains import Fingerprint, Remain, fingerprint, living, look
+from kept.stores.erasing.erase import erase
+from kept.stores.erasing.remains import Fingerprint, Remain, fingerprint, living, look
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Erasure, Hold
 from tests.declared import declared

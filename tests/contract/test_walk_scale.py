@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from kept.datamap.graph import build_map
 from kept.stores.collect import collect, existing, find
-from kept.stores.erase import erase
-from kept.stores.remains import fingerprint, look
+from kept.stores.erasing.erase import erase
+from kept.stores.erasing.remains import fingerprint, look
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Erasure
 from tests.declared import declared

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from kept.stores.collect import collect, existing
-from kept.stores.erase import Erasing, erase
+from kept.stores.erasing.erase import Erasing, erase
+from kept.stores.erasing.remains import fingerprint, look
 from kept.stores.reach import Reach
 from kept.stores.relations import Together
-from kept.stores.remains import fingerprint, look
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Hold
 from tests.contract.company import rows

@@ -18,8 +18,8 @@ from kept.company import Company
 from kept.controls.acts import kinds
 from kept.controls.rights import batches, intake, recipients, register, tasks
 from kept.controls.rights.desk import Desk
+from kept.controls.rights.erasing.replay import restored
 from kept.controls.rights.register import Request
-from kept.controls.rights.replay import restored
 from kept.errors import KeptError
 
 

@@ -8,11 +8,11 @@ from kept.company import Company
 from kept.controls.purposes.enforce import KIND, End
 from kept.controls.registry import sentence
 from kept.controls.retention.enforce import Sweep
-from kept.controls.rights.access import Access
+from kept.controls.rights.answers.access import Access
+from kept.controls.rights.answers.export import Export
 from kept.controls.rights.batches import Batches
 from kept.controls.rights.correct import Correct
-from kept.controls.rights.erase import Erase
-from kept.controls.rights.export import Export
+from kept.controls.rights.erasing.erase import Erase
 from kept.controls.rights.instruct import VERBS, Instruct
 from kept.state.workflows import Act
 

@@ -14,7 +14,7 @@ from kept.datamap.edges import plain
 from kept.policy.facts import Data
 from kept.policy.grammar import Owner
 from kept.policy.policy import Policy
-from kept.stores.due import Only
+from kept.stores.expiring.due import Only
 from kept.stores.schema import Reference
 from kept.stores.walk import Last, Stop, Walk, identifies
 

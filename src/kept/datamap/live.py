@@ -9,7 +9,7 @@ from kept.datamap.graph import build_map
 from kept.errors import StoreError
 from kept.policy.policy import Policy
 from kept.policy.source import Name, Problems
-from kept.stores.clocks import clock_format
+from kept.stores.expiring.clocks import clock_format
 from kept.stores.schema import Schema
 from kept.stores.sql import SQLStore
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from kept.controls.rights.erasing.stays import Stay, stays
 from kept.controls.rights.letters import ANSWER_DAYS, ASKED
 from kept.controls.rights.life import right_of
 from kept.controls.rights.register import Event, Request
-from kept.controls.rights.stays import Stay, stays
 from kept.laws.law import law
 from kept.laws.redress import redress
 from kept.policy.policy import Policy

@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from kept.errors import TerminalError
-from kept.stores.blanks import blank
 from kept.stores.conditions import value
+from kept.stores.erasing.blanks import blank
 from kept.stores.sql import SQLStore
 
 BeforeCommit = Callable[[int], None]

@@ -17,11 +17,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from kept.errors import TerminalError, TransientError
-from kept.stores import clocks
 from kept.stores.clauses import Clauses, written
-from kept.stores.clocks import ClockFormat
 from kept.stores.conditions import condition, value
 from kept.stores.ending import By, Ended, Ending, Hindrance, Standing, Tie, Upon
+from kept.stores.expiring import clocks
+from kept.stores.expiring.clocks import ClockFormat
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Key
 

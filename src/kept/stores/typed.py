@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from kept.errors import TerminalError
 from kept.stores.clauses import Clauses
-from kept.stores.clocks import ClockFormat, bound, format_seen
+from kept.stores.expiring.clocks import ClockFormat, bound, format_seen
 from kept.stores.mariadb import integer_range
 from kept.stores.schema import Column
 from kept.stores.sql import SQLStore

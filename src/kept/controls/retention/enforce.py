@@ -20,9 +20,9 @@ from kept.controls.retention.spared import sparing
 from kept.errors import TerminalError
 from kept.state.tables import acts
 from kept.state.workflows import Workflows
-from kept.stores.due import Expiry
-from kept.stores.expiry import WindowDone, expire, overdue, overdue_together
-from kept.stores.physical import CannotLook, scrub
+from kept.stores.expiring.due import Expiry
+from kept.stores.expiring.expiry import WindowDone, expire, overdue, overdue_together
+from kept.stores.physical.files import CannotLook, scrub
 
 Progress = Callable[[str, int], None]
 

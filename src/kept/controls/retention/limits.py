@@ -13,9 +13,9 @@ from kept.controls.retention.spared import Sparing
 from kept.datamap.dated import Dated, dated
 from kept.policy.grammar import Clock, Period
 from kept.policy.words import TYPES
-from kept.stores.blanks import emptying
-from kept.stores.due import Expiry, Held, Overdue, Spared
-from kept.stores.expiry import overdue
+from kept.stores.erasing.blanks import emptying
+from kept.stores.expiring.due import Expiry, Held, Overdue, Spared
+from kept.stores.expiring.expiry import overdue
 from kept.stores.schema import Reference
 from kept.stores.walk import Last, Walk, emptied
 

@@ -23,7 +23,7 @@ from kept.errors import KeptError
 from kept.evidence.entry import Entry
 from kept.policy.policy import Policy
 from kept.state.tables import holds
-from kept.stores.blanks import PREFIX
+from kept.stores.erasing.blanks import PREFIX
 from kept.stores.walk import Hold, Walk
 
 GROUNDS = ("legal-duty", "legal-claims")

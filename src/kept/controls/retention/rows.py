@@ -13,7 +13,7 @@ from kept.datamap.dated import dated
 from kept.policy.facts import Data
 from kept.policy.grammar import Clock, Period
 from kept.policy.policy import Policy
-from kept.stores.due import Held, Only
+from kept.stores.expiring.due import Held, Only
 from kept.stores.schema import Reference
 from kept.stores.walk import Hold, Last, Walk, emptied
 

@@ -13,7 +13,7 @@ from kept.company import Company
 from kept.controls.retention import placed
 from kept.controls.rights.instruct import restricted
 from kept.datamap.graph import DataMap
-from kept.stores.due import Spared, Step
+from kept.stores.expiring.due import Spared, Step
 from kept.stores.walk import Stop, Walk
 
 Keys = Sequence[tuple[str, ...]]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from kept.company import Company
 from kept.controls.rights import recipients, register
-from kept.controls.rights.access import with_facts
 from kept.controls.rights.acting import Acting, Legs
+from kept.controls.rights.answers.access import with_facts
 from kept.controls.rights.life import right_of
 from kept.controls.rights.people import Person
 from kept.controls.rights.places import BY, places, refuse_unreached

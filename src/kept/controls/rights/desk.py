@@ -6,17 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 
 from kept.company import Company
-from kept.controls.rights import (
-    addresses,
-    again,
-    clocks,
-    letters,
-    life,
-    recipients,
-    register,
-    tasks,
-)
-from kept.controls.rights.erase import Erase
+from kept.controls.rights import addresses, clocks, letters, life, recipients, register, tasks
+from kept.controls.rights.erasing import again
+from kept.controls.rights.erasing.erase import Erase
 from kept.controls.rights.instruct import VERBS, given_by, lift
 from kept.controls.rights.outcome import Result, result_of
 from kept.controls.rights.people import Found, Person, resolve

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 from kept.company import Company
 from kept.controls.retention import placed
-from kept.controls.rights import correct, life, scope
+from kept.controls.rights import correct, life
+from kept.controls.rights.erasing import scope
+from kept.controls.rights.erasing.stays import stays as staying
 from kept.controls.rights.outcome import Counted
 from kept.controls.rights.places import Columns, Places, places, unreached
 from kept.controls.rights.register import Subject
-from kept.controls.rights.stays import stays as staying
 from kept.controls.rights.subjects import subjects as subjects_in
 from kept.stores.collect import collect
 

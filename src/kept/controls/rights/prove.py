@@ -8,10 +8,11 @@ from typing import Final
 from sqlalchemy import func, select
 
 from kept.company import Company
-from kept.controls.rights import batches, besides, instruct, life, register, room, ways
+from kept.controls.rights import batches, besides, instruct, life, register, ways
 from kept.controls.rights.declare import Right
+from kept.controls.rights.erasing import room
+from kept.controls.rights.erasing.replay import restored
 from kept.controls.rights.places import places, unreached
-from kept.controls.rights.replay import restored
 from kept.evidence.proof import Proof
 from kept.laws.region import offered
 from kept.policy.entry import Promise

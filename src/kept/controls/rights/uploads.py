@@ -13,7 +13,7 @@ from html import escape
 from urllib.parse import quote
 
 from kept.company import Company
-from kept.controls.rights.forms import ON_PAGE, as_json, encoded
+from kept.controls.rights.answers.forms import ON_PAGE, as_json, encoded
 from kept.controls.rights.people import Person
 from kept.errors import TransientError
 from kept.stores.clauses import Clauses, written

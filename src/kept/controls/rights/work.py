@@ -8,9 +8,10 @@ from datetime import timedelta
 
 from kept.company import Company
 from kept.controls.purposes.enforce import fall_due
-from kept.controls.rights import again, batches, cleaning, letters, register, tasks
+from kept.controls.rights import batches, letters, register, tasks
 from kept.controls.rights.acting import Acting
-from kept.controls.rights.erase import Erase
+from kept.controls.rights.erasing import again, cleaning
+from kept.controls.rights.erasing.erase import Erase
 from kept.controls.rights.outcome import Result, result_of
 from kept.controls.rights.people import Person
 from kept.controls.rights.register import Event, Request, Subject

@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from kept.controls.registry import load, sentence
-from kept.controls.rights import answer
-from kept.controls.rights.archives import Archives, Frame, Sought, slots_of
-from kept.controls.rights.forms import ON_PAGE, Row
+from kept.controls.rights.answers import answer
+from kept.controls.rights.answers.archives import Archives, Frame, Sought, slots_of
+from kept.controls.rights.answers.forms import ON_PAGE, Row
 from kept.errors import TransientError
 from kept.stores.walk import Key
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from kept.controls.rights.chance import SHORTEST, telling
+from kept.controls.rights.erasing.chance import SHORTEST, telling
 
 
 def test_a_name_of_five_letters_tells_of_one_person_and_not_of_ten_thousand() -> None:

@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 
 from kept.controls.registry import load
-from kept.controls.rights.archives import Archives, slots_of
-from kept.controls.rights.export import SCHEMA, frame, schema
+from kept.controls.rights.answers.archives import Archives, slots_of
+from kept.controls.rights.answers.export import SCHEMA, frame, schema
 
 ROOT = Path(__file__).parents[4]
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 
-from kept.controls.rights.forms import (
+from kept.controls.rights.answers.forms import (
     CHARACTERS,
     Slot,
     as_json,

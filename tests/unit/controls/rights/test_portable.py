@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kept.controls.registry import SECTIONS, load
-from kept.controls.rights.portable import exported, portable
+from kept.controls.rights.answers.portable import exported, portable
 from kept.datamap.graph import build_map
 from kept.policy.policy import Policy
 from kept.policy.read import read

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kept.controls.rights.spool import BLOCK, Piece, Spool, size
+from kept.controls.rights.answers.spool import BLOCK, Piece, Spool, size
 
 
 @pytest.mark.parametrize("most", [0, 10, 1 << 20])

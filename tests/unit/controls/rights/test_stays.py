@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kept.controls.registry import load
-from kept.controls.rights.stays import stays
+from kept.controls.rights.erasing.stays import stays
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
 

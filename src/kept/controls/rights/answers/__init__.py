@@ -1,0 +1,1 @@
+"""Access and portability: what is held about a person, as files for them."""

@@ -1,0 +1,1 @@
+"""Erasure: what goes and what stays, the time to come back, clean files, and erasing again."""

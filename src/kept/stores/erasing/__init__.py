@@ -1,0 +1,1 @@
+"""Taking rows away or emptying them, putting them back, and looking for what remains of somebody."""
