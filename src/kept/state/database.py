@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -130,8 +130,18 @@ class State:
                 where=self.where,
             ) from None
 
-    def note(self, act: str, part: str, counts: Mapping[str, Any]) -> None:
-        """Durably note what a step is about to commit; a repeated step that still finds work overwrites its note."""
+    def note(
+        self,
+        act: str,
+        part: str,
+        counts: Mapping[str, Any],
+        *,
+        along: Callable[[Connection], None] | None = None,
+    ) -> None:
+        """Durably note what a step is about to commit; a repeated step that still finds work overwrites its note.
+
+        `along` writes in the same transaction.
+        """
         row = {"act": act, "part": part, "counts": json.dumps(dict(counts), sort_keys=True)}
         with self.write() as connection:
             statement = insert(connection, notes).values(row)
@@ -140,6 +150,8 @@ class State:
                     index_elements=["act", "part"], set_={"counts": row["counts"]}
                 )
             )
+            if along is not None:
+                along(connection)
 
     def notes(self, act: str) -> dict[str, dict[str, Any]]:
         """What the steps of an act noted, by part."""

@@ -144,6 +144,10 @@ class Batches:
         with self.company.state.write() as connection:
             self._remember(connection, act)
 
+    def note(self, act: str, part: str, counts: Mapping[str, Any]) -> None:
+        """Note what a step is about to commit, and keep what it found out, in one transaction (`State.note`)."""
+        self.company.state.note(act, part, counts, along=lambda connection: self._remember(connection, act))
+
     def _remember(self, connection: Connection, act: str) -> None:
         sealed = self._sealed(self._known[act])
         connection.execute(update(acts).where(acts.c.id == act).values(detail=sealed))

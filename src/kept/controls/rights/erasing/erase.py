@@ -104,8 +104,10 @@ class Erase(Acting):
     def _erase(self, act: str) -> None:
         """Take the rows out of the SQL stores, and look in every declared place, by key and by value."""
         company, batches = self.company, self.batches
-        held = prints.note(company, batches, act)
+        held, fresh = prints.note(company, batches, act)
         detail = batches.must(act)
+        if fresh and any(company.map.walk(kind) is None for kind in detail.people):
+            batches.remember(act)
         for kind, keys in detail.people.items():
             if company.map.walk(kind) is None:
                 continue
@@ -115,7 +117,9 @@ class Erase(Acting):
             def note(counts: Counts, part: str = part) -> None:
                 # Nothing found means that a run before this one committed: what it noted is the truth.
                 if counts.changed or part not in company.state.notes(act):
-                    company.state.note(act, part, counts.as_json())
+                    batches.note(act, part, counts.as_json())
+                elif fresh:
+                    batches.remember(act)
 
             erase(company.stores[store], meant, keys, note)
             prints.refuse_found(company, detail, kind, meant)

@@ -16,7 +16,9 @@ from kept.stores.erasing.restore import restore
 
 def hide(company: Company, batches: Batches, act: str) -> None:
     """Take one person's rows out of the SQL stores into the room, sealed under a key of their own."""
-    held = prints.note(company, batches, act)
+    held, fresh = prints.note(company, batches, act)
+    if fresh:
+        batches.remember(act)
     detail = batches.must(act)
     [request] = detail.requests
     for kind, keys in detail.people.items():

@@ -29,11 +29,12 @@ class Remains(TerminalError):
     exit_code = 1
 
 
-def note(company: Company, batches: Batches, act: str) -> Sequence[str]:
-    """Note by which values and records the people could be found again, and what is held of them; answers that data.
+def note(company: Company, batches: Batches, act: str) -> tuple[Sequence[str], bool]:
+    """Note by which values and records the people could be found again, and what is held of them.
 
-    Another attempt adds to the values that are noted, for the rows may be gone by now; the first has to find every
-    person. TerminalError when people of whom not the same is held have come to be together.
+    Answers the data that is held, and whether anything was noted that has to be kept before a row goes (`Batches.note`,
+    `remember`). Another attempt adds to the values that are noted, for the rows may be gone by now; the first has to
+    find every person. TerminalError when people of whom not the same is held have come to be together.
     """
     detail = batches.must(act)
     before = json.dumps(detail.traces)
@@ -61,10 +62,7 @@ def note(company: Company, batches: Batches, act: str) -> Sequence[str]:
             for key, ids in subjects(company, reached, keys, store).items():
                 who = str(Person(kind, key))
                 noted[who] = list(dict.fromkeys((*noted.get(who, ()), *ids)))
-    held = _held(company, detail)
-    if json.dumps(detail.traces) != before:
-        batches.remember(act)
-    return held
+    return _held(company, detail), json.dumps(detail.traces) != before
 
 
 def _held(company: Company, detail: Detail) -> Sequence[str]:
