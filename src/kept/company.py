@@ -104,6 +104,15 @@ class Company:
     def map(self) -> DataMap:
         return build_map(self.policy, self.schemas)
 
+    def ask_again(self) -> None:
+        """Make the map anew where a database didn't answer when it was made."""
+        silent = [name for name in self.stores if name in self.unreachable]
+        for name in silent:
+            del self.unreachable[name]
+        if silent:
+            self.__dict__.pop("schemas", None)
+            self.__dict__.pop("map", None)
+
     def root_kinds(self) -> list[str]:
         """The kinds of people that stand in a table of their own, organisations left out."""
         people = self.policy.people.values()

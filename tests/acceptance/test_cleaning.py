@@ -133,3 +133,101 @@ def test_more_people_than_one_pass_takes_go_in_several(
     with at_work(company) as desk:
         assert desk.work().problem is None
     assert register.listing(company) == [] and len(scrubs) == 3
+
+
+def test_nothing_is_done_while_the_database_is_silent(company: Company) -> None:
+    """A request that was planned while it answered stays open, whatever the leg; later it is carried out."""
+    asked = received(company, 2)
+    app = company.stores["app"]
+    silent = "the server can't be reached"
+    for made in ("schemas", "map"):
+        company.__dict__.pop(made, None)
+    company.__dict__["schemas"] = {}
+    company.unreachable["app"] = silent
+    with at_work(company) as desk:
+        with pytest.MonkeyPatch.context() as away:
+            away.setattr(company, "ask_again", lambda: None)
+            result = desk.work()
+        assert result.problem is not None and silent in result.problem
+        assert {one.state for one in register.of_ids(company, [one.id for one in asked])} == {"open"}
+        assert "erase" not in {entry["act"] for entry in company.ledger.entries()}
+        assert app is company.stores["app"] and desk.work().problem is None
+    assert rows(company, "SELECT id FROM users WHERE id <= 2") == []
+
+
+def test_no_act_is_closed_by_a_pass_that_a_database_does_not_answer(company: Company) -> None:
+    received(company, 1)
+    with at_work(company) as desk:
+        with pytest.MonkeyPatch.context() as waits:
+            waits.setattr(cleaning, "clean", lambda *_, **__: {})
+            desk.work()
+        [open_] = register.listing(company)
+        assert open_.awaits == "clean"
+        company.__dict__["schemas"] = {}
+        company.__dict__.pop("map", None)
+        company.unreachable["app"] = "the server can't be reached"
+        with pytest.MonkeyPatch.context() as away:
+            away.setattr(company, "ask_again", lambda: None)
+            assert "can't be reached" in str(desk.work().problem)
+        assert register.listing(company)[0].awaits == "work"
+        assert desk.work().problem is None
+    assert register.listing(company) == []
+
+
+def test_rows_that_come_between_the_erasure_and_the_pass_are_erased_too(company: Company) -> None:
+    received(company, 2)
+    with at_work(company) as desk:
+        with pytest.MonkeyPatch.context() as waits:
+            waits.setattr(cleaning, "clean", lambda *_, **__: {})
+            desk.work()
+        [row] = rows(company, "SELECT * FROM memberships ORDER BY user_id LIMIT 1")
+        do(
+            company,
+            "INSERT INTO users (id, first_name, last_name, email, created_at) SELECT 1, 'Ada', 'Back',"
+            " 'ada.back@mail.example', created_at FROM users WHERE id = 20",
+        )
+        problem = desk.work().problem
+        assert problem is not None and "what came there since is erased too" in problem
+        assert [one.state for one in register.listing(company)] == ["open"]
+        assert desk.work().problem is None
+    assert rows(company, "SELECT id FROM users WHERE id <= 2") == [] and row
+
+
+def test_what_is_looked_for_of_one_person_does_not_depend_on_who_waits_beside(company: Company) -> None:
+    do(
+        company,
+        "CREATE TABLE notes (id INTEGER PRIMARY KEY, text VARCHAR(200))",
+        "UPDATE users SET last_name = 'Xyqwz' WHERE id = 1",
+        "INSERT INTO notes VALUES (1, 'call Xyqwz, of 1980')",
+    )
+    received(company, 20)
+    with at_work(company) as desk:
+        assert "files still hold" in str(desk.work().problem)
+    assert len(register.listing(company)) == 1
+
+
+def test_an_address_in_small_letters_is_looked_for_too(company: Company) -> None:
+    do(
+        company,
+        "CREATE TABLE notes (id INTEGER PRIMARY KEY, text VARCHAR(200))",
+        "UPDATE users SET email = 'Ada.NEEDLE@Mail.example' WHERE id = 1",
+        "INSERT INTO notes VALUES (1, 'call ada.needle@mail.example')",
+    )
+    received(company, 1)
+    with at_work(company) as desk:
+        assert "files still hold" in str(desk.work().problem)
+
+
+def test_an_address_inside_somebody_elses_longer_one_is_still_looked_for_by_itself(company: Company) -> None:
+    do(
+        company,
+        "CREATE TABLE notes (id INTEGER PRIMARY KEY, text VARCHAR(200))",
+        "UPDATE users SET email = 'ann@example.org' WHERE id = 1",
+        "UPDATE users SET email = 'joann@example.org' WHERE id = 20",
+        "INSERT INTO notes VALUES (1, 'call ann@example.org, of 1980')",
+    )
+    received(company, 1)
+    with at_work(company) as desk:
+        assert "files still hold" in str(desk.work().problem)
+        do(company, "DELETE FROM notes")
+        assert desk.work().problem is None

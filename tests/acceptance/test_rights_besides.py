@@ -495,6 +495,15 @@ def test_a_restriction_is_given_while_a_complaint_is_open(contacts: Path) -> Non
         assert proof.verdict == "kept" and (proof.measured["open"], proof.measured["refused"]) == (1, 0)
 
 
+def test_a_complaint_whose_end_is_an_empty_text_is_open(contacts: Path) -> None:
+    with at(contacts) as company:
+        nobody_complains(company)
+        complain(company, 2, closed="")
+        complain(company, 3, closed="2026-01-01 00:00:00")
+        [case] = cases.open_cases(company, ["complaint"])
+        assert case.person == Person("contact", ("2",))
+
+
 def test_open_cases_are_found_in_postgresql_too(tmp_path: Path, fresh_postgresql: str) -> None:
     lumensol.build(tmp_path / "company", 20, 3, url=fresh_postgresql)
     clock = Clock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import psycopg
@@ -150,3 +151,54 @@ def test_what_stands_in_the_log_alone_is_told_and_overwritten(store: SQLStore) -
     assert isinstance(found, list) and {trace.where.split()[0] for trace in found} == {"log"}
     assert scrub(store, [], ["needle in the log"]) == []
     assert search(store, ["needle in the log"]) == []
+
+
+@pytest.mark.parametrize("column", ["public.money", "public.money[]"])
+def test_a_type_of_the_applications_called_like_a_number_may_hold_text(store: SQLStore, column: str) -> None:
+    people(store)
+    written = "CAST(ROW(5, 'ann@example.org') AS public.money)"
+    row = f"ARRAY[{written}]" if column.endswith("[]") else written
+    with store.alone() as connection:  # of such a type SQLAlchemy would warn
+        connection.exec_driver_sql("CREATE TYPE public.money AS (amount numeric, payer text)")
+        connection.exec_driver_sql(f"CREATE TABLE payments (id integer, paid {column})")
+        connection.exec_driver_sql(f"INSERT INTO payments VALUES (1, {row})")
+    found = scrub(store, ["people"], ["ann@example.org"])
+    assert values(found, "relation public.payments") == {"ann@example.org"}
+
+
+def test_a_value_in_a_row_of_an_unlogged_table_is_found(store: SQLStore) -> None:
+    """A checkpoint doesn't write its pages before PostgreSQL 19."""
+    people(store)
+    build(
+        store,
+        "CREATE UNLOGGED TABLE waiting (id integer, note text)",
+        "INSERT INTO waiting VALUES (1, 'mail to ann@example.org')",
+    )
+    assert values(search(store, ["ann@example.org"]), "relation public.waiting") == {"ann@example.org"}
+    found = scrub(store, ["people"], ["ann@example.org"])
+    assert values(found, "relation public.waiting") == {"ann@example.org"}
+    build(store, "DELETE FROM waiting")
+    assert scrub(store, ["people", "waiting"], ["ann@example.org"]) == []
+
+
+def test_a_role_that_may_not_read_an_unlogged_table_says_so(store: SQLStore, fresh_postgresql: str) -> None:
+    people(store)
+    build(store, "CREATE UNLOGGED TABLE waiting (id integer, note text)")
+    role = "looks_" + uuid.uuid4().hex[:8]
+    with psycopg.connect(fresh_postgresql, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN IN ROLE pg_read_server_files, pg_checkpoint")
+        for function in (
+            "pg_read_binary_file(text, bigint, bigint, boolean)",
+            "pg_stat_file(text, boolean)",
+            "pg_ls_waldir()",
+        ):
+            admin.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {role}")
+        try:
+            limited = open_store("app", fresh_postgresql.replace("postgres:@", f"{role}:@"))
+            found = search(limited, ["ann@example.org"])
+            limited.dispose()
+            version = int(rows(store, "SELECT current_setting('server_version_num')")[0][0])
+            assert version >= 190000 or (isinstance(found, CannotLook) and "public.waiting" in found.reason)
+        finally:
+            admin.execute(f"DROP OWNED BY {role}")
+            admin.execute(f"DROP ROLE {role}")

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from kept.datamap.graph import build_map
 from kept.stores.erasing.erase import erase
-from kept.stores.erasing.remains import Fingerprint, Remain, fingerprint, living, look
+from kept.stores.erasing.remains import (
+    Fingerprint,
+    Remain,
+    bounded,
+    contained,
+    fingerprint,
+    living,
+    look,
+    otherwise_written,
+)
+from kept.stores.opening import open_store
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Erasure, Hold
 from tests.declared import declared
@@ -136,3 +148,86 @@ def test_a_fingerprint_shows_no_value_and_tells_which_values_still_live(shop: SQ
     assert "anna" not in repr(taken)
     erase(shop, the_erasure(shop), [1], lambda counts: None)
     assert living(shop, walk, taken) == {"anna@x.org", "Anna", "+49301111111"}
+
+
+def test_an_address_in_other_capitals_is_found_beyond_ascii_too(shop: SQLStore) -> None:
+    run(shop, "UPDATE users SET email = 'jörg@x.org' WHERE id = 3")
+    erasure = the_erasure(shop)
+    taken = fingerprint(shop, erasure.walk, [3])
+    erase(shop, erasure, [3], lambda counts: None)
+    assert otherwise_written(shop, erasure, [3], taken) == []
+    run(shop, "UPDATE letters SET reply_to = 'JÖRG@X.org'")
+    assert otherwise_written(shop, erasure, [3], taken) == [Remain("letters", "reply_to", "email", 1)]
+
+
+def test_an_address_that_another_is_known_by_in_other_capitals_beyond_ascii_is_no_remain(
+    shop: SQLStore,
+) -> None:
+    run(
+        shop,
+        "UPDATE users SET email = 'jörg@x.org' WHERE id = 3",
+        "UPDATE subscribers SET email = 'JÖRG@x.org' WHERE id = 1",
+    )
+    erasure = the_erasure(shop)
+    taken = fingerprint(shop, erasure.walk, [3])
+    erase(shop, erasure, [3], lambda counts: None)
+    assert otherwise_written(shop, erasure, [3], taken) == []
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
+def test_sqlite_finds_other_capitals_in_each_encoding_beside_what_is_no_text(
+    tmp_path: Path, encoding: str
+) -> None:
+    with sqlite3.connect(tmp_path / "shop.sqlite") as made:
+        made.execute(f"PRAGMA encoding = '{encoding}'")
+        made.execute("CREATE TABLE sign (x)")
+    made.close()
+    store = open_store("app", f"sqlite:///{tmp_path / 'shop.sqlite'}")
+    run(store, *TABLES, "UPDATE users SET email = 'jörg@x.org' WHERE id = 3")
+    # letters in Latin-1, half a character, an empty text, bytes and none
+    odd = ("CAST(x'4AD65247' AS TEXT)", "CAST(x'00D8' AS TEXT)", "CAST(x'00' AS TEXT)", "''", "x'D6'", "NULL")
+    run(store, *(f"INSERT INTO letters (reply_to) VALUES ({one})" for one in odd))
+    store.schema(refresh=True)
+    erasure = the_erasure(store)
+    taken = fingerprint(store, erasure.walk, [3])
+    erase(store, erasure, [3], lambda counts: None)
+    assert otherwise_written(store, erasure, [3], taken) == []
+    run(store, "UPDATE letters SET reply_to = 'JÖRG@X.org' WHERE id = 1")
+    assert otherwise_written(store, erasure, [3], taken) == [Remain("letters", "reply_to", "email", 1)]
+    store.dispose()
+
+
+def test_an_index_of_the_companys_over_lower_stays_whole(tmp_path: Path) -> None:
+    file = tmp_path / "shop.sqlite"
+    sqlite3.connect(file).close()
+    store = open_store("app", f"sqlite:///{file}")
+    run(store, *TABLES, "CREATE INDEX low ON users (lower(email))")
+    run(store, "UPDATE users SET email = 'JÖRG@x.org' WHERE id = 3")
+    store.dispose()
+    plain = sqlite3.connect(file)
+    assert plain.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    plain.close()
+
+
+def test_an_identifier_inside_a_longer_one_is_told_apart_by_what_stands_before_it(shop: SQLStore) -> None:
+    run(
+        shop,
+        "UPDATE users SET email = 'ann@x.org' WHERE id = 1",
+        "UPDATE users SET email = 'joann@x.org' WHERE id = 2",
+    )
+    erasure = the_erasure(shop)
+    taken = fingerprint(shop, erasure.walk, [1]).only(["ann@x.org"])
+    erase(shop, erasure, [1], lambda counts: None)
+    assert contained(shop, erasure.walk, taken) == {"ann@x.org"}
+    looked_for = bounded("ann@x.org")
+    assert len(looked_for) == len(set(looked_for)) and all(one[1:] == "ann@x.org" for one in looked_for)
+    by_itself = (
+        "call ann@x.org",
+        "<ann@x.org>",
+        '{"to":"ann@x.org"}',
+        "to=ann@x.org",
+        "To:\nann@x.org, b@x.org",
+    )
+    for letter in by_itself:
+        assert any(one in letter for one in looked_for), letter
+    assert not any(one in "call joann@x.org, <mary-ann@x.org>" for one in looked_for)

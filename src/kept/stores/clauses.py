@@ -154,6 +154,12 @@ class Clauses:
             f"CAST({expression} AS CHAR) COLLATE {EXACT}" if self.mariadb else f"CAST({expression} AS TEXT)"
         )
 
+    def lowered(self, text: str) -> str:
+        """A text in lower case, letters beyond ASCII too (SQLite's own `lower` leaves those)."""
+        if not self.sqlite:
+            return f"lower({text})"
+        return f"CAST(kept_lower(CAST({text} AS BLOB), CAST('a' AS BLOB)) AS TEXT)"
+
     def like(self, expression: str, column: Column) -> str:
         """A text that compares as a column's texts do, so that the column's index serves (MariaDB)."""
         if column.collation is None:

@@ -42,6 +42,7 @@ _TRANSIENT = {
     "SQLITE_CANTOPEN",
     "SQLITE_NOMEM",
 }
+_ENCODINGS = {b"a\0": "utf-16-le", b"\0a": "utf-16-be"}  # how a database that isn't UTF-8 writes an `a`
 _TRANSIENT |= {"SQLITE_PROTOCOL", "SQLITE_SCHEMA", "SQLITE_INTERRUPT"}
 
 
@@ -67,6 +68,8 @@ class SQLiteStore(SQLStore):
             for setting in ("foreign_keys = ON", "secure_delete = ON", "temp_store = MEMORY"):
                 connection.execute(f"PRAGMA {setting}")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            # not `lower`: an index of the company's over lower(…) would be written by another function than it is read
+            connection.create_function("kept_lower", 2, _lowered, deterministic=True)
             return connection
 
         engine = sa.create_engine("sqlite://", creator=connect, poolclass=QueuePool, hide_parameters=True)
@@ -167,6 +170,22 @@ class SQLiteStore(SQLStore):
             else TerminalError
         )
         return kind(said, where=self.name)
+
+
+def _lowered(text: bytes | None, a: bytes) -> bytes | None:
+    """A text in lower case, beyond ASCII as well, which is where SQLite's own `lower` ends; `Clauses.lowered` asks.
+
+    Bytes, as the database writes its texts (`a` is how it writes an `a`): Python's SQLite refuses to hand over a text
+    that isn't well-formed, and one such row would end the whole search.
+    """
+    if text is None or (len(a) == 1 and text.isascii()):
+        return None if text is None else text.lower()
+    encoding = _ENCODINGS.get(a, "utf-8")
+    errors = "surrogateescape" if encoding == "utf-8" else "surrogatepass"
+    try:
+        return text.decode(encoding, errors).lower().encode(encoding, errors)
+    except UnicodeError:  # half a character of UTF-16
+        return text
 
 
 def _begin(connection: Connection) -> None:

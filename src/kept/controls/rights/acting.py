@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from sqlalchemy import Connection
 
@@ -11,12 +12,18 @@ from kept.company import Company
 from kept.controls.rights import letters, register
 from kept.controls.rights.batches import Batches
 from kept.controls.rights.people import Person
+from kept.controls.rights.places import refuse_unreached
 
 Legs = list[list[str]]
 
 
 class Acting(ABC):
-    """An act for a batch of requests of one verb; a step is written `WORD` or `WORD STORE`."""
+    """An act for a batch of requests of one verb; a step is written `WORD` or `WORD STORE`.
+
+    One that has to be done `everywhere` takes no step while a declared place can't be reached.
+    """
+
+    everywhere: ClassVar[bool] = False
 
     def __init__(self, company: Company, batches: Batches) -> None:
         self.company = company
@@ -36,7 +43,12 @@ class Acting(ABC):
         return detail.legs[leg] if detail is not None and under_way else []
 
     def step(self, act: str, name: str) -> None:
-        if self.batches.detail(act) is not None:
+        detail = self.batches.detail(act)
+        if detail is not None:
+            if (
+                self.everywhere
+            ):  # asked again: a store that answered when the act was planned may be silent now
+                refuse_unreached(self.company, detail.people)
             word, _, rest = name.partition(" ")
             self.do(act, word, rest)
 

@@ -40,6 +40,11 @@ class Detail:
     traces: dict[str, Any] = field(default_factory=dict)
     answers: list[str] = field(default_factory=list)  # answers given before that an erasure has removed
 
+    @property
+    def waited(self) -> bool:
+        """Whether its people were hidden first, and could come back for a time."""
+        return bool(self.legs) and "hide" in self.legs[0]
+
     def persons(self) -> list[Person]:
         """Every person, in the order of `requests`."""
         return [Person(kind, key) for kind, keys in self.people.items() for key in keys]

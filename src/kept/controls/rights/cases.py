@@ -57,7 +57,7 @@ def _open(company: Company, name: str, link: Link, kind: str, column: str) -> li
     missing = [one for one in (*wanted, str(link.ended)) if one not in say.tables[table].columns]
     if missing:
         raise TerminalError(f"there is no column {table}.{missing[0]}", where=place)
-    tests = [f"{say.column('t', str(link.ended))} IS NULL", f"{say.column('t', column)} IS NOT NULL"]
+    tests = [_still(say, table, str(link.ended)), f"{say.column('t', column)} IS NOT NULL"]
     tests += [say.test(link.when, "t", table)] if link.when is not None else []
     chosen = ", ".join(say.column("t", one) for one in wanted)
     query = f"SELECT {chosen} FROM {say.name(table)} t WHERE {' AND '.join(tests)}"
@@ -67,6 +67,14 @@ def _open(company: Company, name: str, link: Link, kind: str, column: str) -> li
         Case(name, Person(str(root.name), (written(row[0]),)), _time(row[1]) if len(row) > 1 else None)
         for row in rows
     ]
+
+
+def _still(say: Clauses, table: str, ended: str) -> str:
+    """That a row hasn't ended. An empty text is no end, as where ends are set (`stores.ended`)."""
+    column = say.column("t", ended)
+    # a column of SQLite holds texts whatever its type says
+    texts = say.sqlite or (say.tables[table].columns[ended].sort == "text" and not say.mariadb)
+    return f"({column} IS NULL OR {column} = '')" if texts else f"{column} IS NULL"
 
 
 def _time(value: object) -> datetime | None:

@@ -27,6 +27,8 @@ _PEOPLE = {"hubspot": hubspot_columns.PEOPLE, "stripe": stripe.PEOPLE}
 class Correct(Acting):
     """The act `correct`: `write`, `tell` whoever got the data, `tasks` for those nobody can write to, `close`."""
 
+    everywhere = True
+
     def singly(self) -> bool:
         return True
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from kept.company import Company
 from kept.controls.rights import addresses, clocks, letters, life, recipients, register, tasks
+from kept.controls.rights.batches import problems
 from kept.controls.rights.erasing import again
 from kept.controls.rights.erasing.erase import Erase
 from kept.controls.rights.instruct import VERBS, given_by, lift
@@ -66,6 +68,7 @@ class Desk:
         validated them with the people (`confirmed`), and offered a copy before (`copy_offered`).
         """
         began = time.monotonic()
+        self.company.ask_again()
         received = receive(
             self.company,
             self.carrier,
@@ -86,7 +89,14 @@ class Desk:
         deleted = [one.act for one in joined if one.awaits == "clean" and one.act]
         problem = self.carrier.to_the_end(verb, running, deleted)
         ids = [received.ids[subject.who] for subject in subjects]
-        return result_of(self.company, ids, problem, began)
+        result = result_of(self.company, ids, problem, began)
+        if (
+            problem is None and not result.done
+        ):  # another worker, or a part of an act that was parted, met with one
+            stuck = problems(self.company)
+            told = dict.fromkeys(stuck[one.act] for one in result.requests if one.act in stuck)
+            result = replace(result, problem="\n".join(told) or None)
+        return result
 
     def receive(
         self, verb: str, subject: Subject, by: str, *, channel: str, along: Along | None = None

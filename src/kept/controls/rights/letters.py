@@ -233,6 +233,8 @@ def done(company: Company, connection: Connection, request: Request, outcome: Ma
         "withdraw": "Your consent is withdrawn, from now on.",
         "human-decision": "It is on record from now on: a person decides what has legal or like effect on you.",
     }.get(request.verb, "It is done, and holds from now on.")
+    if outcome.get("by_word"):
+        told += " Where we can't look ourselves, at a partner of ours, they confirmed that it is gone."
     if request.channel == "link":
         told += " If you still want your data erased, open the link in our first letter once more when you have it."
     if outcome.get("stays"):

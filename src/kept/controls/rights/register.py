@@ -248,6 +248,16 @@ def open_among(connection: Connection, verb: str, people: Mapping[str, Person]) 
     return found
 
 
+def pseudonyms_open(company: Company, verb: str, pseudonyms: Sequence[str]) -> set[str]:
+    """Those of the pseudonyms whose person has an open request of a verb."""
+    found: set[str] = set()
+    for part in parts(pseudonyms) if pseudonyms else ():
+        chosen = (requests.c.verb == verb) & (requests.c.state == "open") & requests.c.pseudonym.in_(part)
+        with company.state.read() as connection:
+            found.update(connection.scalars(select(requests.c.pseudonym).where(chosen)))
+    return found
+
+
 def alone(connection: Connection) -> None:
     """Nobody else puts requests into the register that may join others, until this transaction ends."""
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway

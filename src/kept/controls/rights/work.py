@@ -45,6 +45,7 @@ class Carrier:
         """
         began, company = time.monotonic(), self.company
         now = company.clock()
+        company.ask_again()
         self.batches.forget()
         warn(company)
         problems: list[str] = []

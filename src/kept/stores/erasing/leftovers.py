@@ -212,7 +212,7 @@ def values_left(
         reach.make(name, query, index="v", **{values: reach.say.listing(given[sort])})
         given_here = reach.of(name)
         if any_case:
-            given_here = f"(SELECT DISTINCT lower(v) AS v FROM {given_here} x)"
+            given_here = f"(SELECT DISTINCT {reach.say.lowered('v')} AS v FROM {given_here} x)"
         for table, column in columns:
             known = f" WHERE NOT {_accounted(fates, table, 't')}" if table in fates.numbers else ""
             source = in_any_case if any_case else holding
@@ -230,7 +230,7 @@ def as_text(say: Clauses, walk: Walk, table: str, column: str) -> str:
 def in_any_case(reach: Reach, name: str, table: str, column: str) -> str:
     """The FROM-clause of rows `t` that hold a value `j`, which is in lower case, in any case."""
     held = as_text(reach.say, reach.walk, table, column)
-    return f"{reach.say.name(table)} t {reach.say.join} {name} AS j ON lower({held}) = j.v"
+    return f"{reach.say.name(table)} t {reach.say.join} {name} AS j ON {reach.say.lowered(held)} = j.v"
 
 
 def holding(reach: Reach, name: str, table: str, column: str) -> str:
@@ -255,7 +255,8 @@ def _known_by_others(reach: Reach, sort: str, *, any_case: bool) -> str:
             else_s = f" AND NOT {_in_batch(reach, 't')}" if number == 0 else ""
             same_value = say.holds_text("t", walk.tables[stop.table].columns[column], "j.v")
             if any_case:
-                same_value = f"lower({as_text(say, walk, stop.table, column)}) = lower(j.v)"
+                held = as_text(say, walk, stop.table, column)
+                same_value = f"{say.lowered(held)} = {say.lowered('j.v')}"
             theirs = f"SELECT 1 FROM {say.name(stop.table)} t WHERE {same_value}{else_s}"
             parts.append(f"NOT EXISTS ({theirs})")
     return " AND ".join(parts)

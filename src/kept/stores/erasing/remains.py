@@ -39,6 +39,7 @@ from kept.stores.walk import Erasure, Key, Walk
 
 _SHORT = 4  # shorter values are found everywhere
 _ROWS = 10_000  # read at once
+_BEFORE = " ,;:<>()[]\"'\n\t\0="  # what stands before an identifier in a letter, a list, JSON or a log
 
 
 @dataclass(frozen=True)
@@ -273,6 +274,17 @@ def contained(store: SQLStore, walk: Walk, identifiers: Fingerprint) -> set[str]
     return found
 
 
+def bounded(value: str) -> list[str]:
+    """An identifier behind each separator that may precede it, to search for one that `contained` tells of.
+
+    `ann@example.org` stands inside `joann@example.org`, and ` ann@example.org` doesn't: a hit of one of these is no
+    part of an identifier that is longer to the left, as longer ones mostly are. One that is longer to the right only
+    is hit as well. Missed is the identifier where no separator comes before it: at the beginning of a column, where
+    the bytes before it are the database's own or the end of another column.
+    """
+    return [before + value for before in _BEFORE]
+
+
 def otherwise_written(
     store: SQLStore, erasure: Erasure, keys: Iterable[object], identifiers: Fingerprint
 ) -> list[Remain]:
@@ -285,7 +297,8 @@ def otherwise_written(
     with store.read() as connection:
         reach = Reach(connection, store, erasure.walk, as_keys(keys))
         given = reach.say.listing(identifiers.values["email"])
-        query = f"SELECT lower(j.v) AS v, j.v AS written FROM {reach.say.listed('emails')}"
+        lowered = reach.say.lowered("j.v")
+        query = f"SELECT {lowered} AS v, j.v AS written FROM {reach.say.listed('emails')}"
         reach.make("kept_emails", query, index="v", emails=given)
         columns = columns_by_sort(erasure.walk).get("email", [])
         places = [in_any_case(reach, reach.of("kept_emails"), table, column) for table, column in columns]

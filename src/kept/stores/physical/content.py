@@ -8,10 +8,8 @@ of such columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -20,7 +18,6 @@ from kept.stores.physical.pages import Each, free_space_used, holds_deleted, hol
 from kept.stores.physical.traces import CannotLook, Finder, Trace
 
 _SEPARATOR = "\x01"
-_WINDOW = 1 << 20
 _TEXTS = ["text", "varchar", "bpchar", "name", "char", "json", "jsonb"]
 _NUMBERS = ["bool", "int2", "int4", "int8", "float4", "float8", "numeric", "money", "oid"]
 _OTHERS = [
@@ -36,22 +33,27 @@ _OTHERS = [
     "interval",
 ]
 _SILENT = [*_NUMBERS, *_OTHERS]  # what files hold of these is no text
+# Types by name; only PostgreSQL's own mean what they are called, others may call theirs so too.
+_TYPES = (
+    "SELECT oid, typname, typtype, typnamespace = CAST('pg_catalog' AS regnamespace) AS is_own FROM pg_type"
+)
 # What files hold of each column: text as it is shown, no text, or neither can be said. An array is told by its
 # elements, a domain by what it is made from.
 _COLUMNS = sa.text(
-    "SELECT a.attname, a.attisdropped, COALESCE(COALESCE(e.typname, t.typname) = ANY(:texts), false),"
-    " COALESCE(COALESCE(e.typtype, t.typtype) = 'e' OR COALESCE(e.typname, t.typname) = ANY(:silent), false)"
+    "SELECT a.attname, a.attisdropped, COALESCE(b.is_own AND b.typname = ANY(:texts), false),"
+    " COALESCE(b.typtype = 'e' OR b.is_own AND b.typname = ANY(:silent), false)"
     " FROM pg_attribute a LEFT JOIN pg_type d ON d.oid = a.atttypid"
     " LEFT JOIN pg_type t ON t.oid = COALESCE(NULLIF(d.typbasetype, 0), d.oid)"
     " LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'"
+    f" LEFT JOIN ({_TYPES}) b ON b.oid = COALESCE(e.oid, t.oid)"
     " WHERE a.attrelid = CAST(:table AS regclass) AND a.attnum > 0 ORDER BY a.attnum"
 )
 # Samples of columns of which files hold text, or nobody can say.
 _SAMPLED = sa.text(
     f"SELECT {', '.join(f'CAST(s.stavalues{i} AS text)' for i in range(1, 6))} FROM {pgdata.SAMPLES} s"
     " LEFT JOIN pg_attribute a ON a.attrelid = s.starelid AND a.attnum = s.staattnum"
-    " LEFT JOIN pg_type t ON t.oid = a.atttypid"
-    " WHERE NOT COALESCE(t.typtype = 'e' OR t.typname = ANY(:silent), false)"
+    f" LEFT JOIN ({_TYPES}) t ON t.oid = a.atttypid"
+    " WHERE NOT COALESCE(t.typtype = 'e' OR t.is_own AND t.typname = ANY(:silent), false)"
 )
 _DERIVING = sa.text(
     "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam"
@@ -68,7 +70,7 @@ def search(connection: Connection, values: Sequence[str]) -> list[Trace] | Canno
     if refused is not None or not values:
         return refused or []
     found = pgdata.finder(connection, values)
-    connection.exec_driver_sql("CHECKPOINT")  # the files show what is in memory
+    pgdata.checkpoint(connection)  # the files show what is in memory
     there = {trace.where: trace for trace in pgdata.look(connection, found) if trace.count}
     samples = there.get(f"relation {pgdata.SAMPLES}")
     if samples is not None:
@@ -87,9 +89,11 @@ def told(
     Nobody writes to the table meanwhile. `clean`: its indexes hold keys of rows that are there alone, by inspection or
     because they were `rebuilt` with the table.
     """
+    if pgdata.unwritten(connection, table):
+        return None
     # rows that are there for everybody are marked so
     connection.exec_driver_sql(f"VACUUM (INDEX_CLEANUP ON) {table}".replace("%", "%%"))
-    connection.exec_driver_sql("CHECKPOINT")
+    pgdata.checkpoint(connection)
     if table == pgdata.SAMPLES:
         only_rows = pgdata.inspect(connection, Finder({}), table, _strictly) is not None
         return _sampled(connection, trace) if only_rows else None
@@ -103,12 +107,12 @@ def told(
             "SET LOCAL row_security = off"
         )  # hidden rows raise instead of being missed
         connection.exec_driver_sql(f"LOCK TABLE ONLY {table} IN SHARE MODE".replace("%", "%%"))
-        connection.exec_driver_sql("CHECKPOINT")
+        pgdata.checkpoint(connection)
         if not _only_rows(connection, trace, table, clean=clean):
             return None
         found = pgdata.finder(connection, values)
         known = Trace(trace.where, 0)
-        for content in _windows(connection, f"SELECT {selected} FROM ONLY {table}"):
+        for content in pgdata.windows(connection, f"SELECT {selected} FROM ONLY {table}"):
             places = found.within(content)
             known += Trace(trace.where, len(places), frozenset[str]().union(*places))
         others = sorted(trace.values.difference(values))
@@ -181,21 +185,3 @@ def _leaves(now: int) -> Callable[[str], Each | None]:
 def _strictly(kind: str) -> Each | None:
     """Refuses pages that hold anything but rows that are there for everybody."""
     return Each(lambda page: not holds_only_rows(page)) if kind == "table" else None
-
-
-def _windows(connection: Connection, query: str) -> Iterator[bytes]:
-    """The rows of a query, which are texts between separators, many at a time."""
-    driver: Any = connection.connection.driver_connection
-    try:
-        with driver.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy:
-            rows: list[bytes] = []
-            size = 0
-            for row in copy:
-                rows.append(bytes(row))
-                size += len(rows[-1])
-                if size >= _WINDOW:
-                    yield b"".join(rows)
-                    rows, size = [], 0
-            yield b"".join(rows)
-    except psycopg.Error as error:
-        raise sa.exc.DBAPIError(None, None, error) from None

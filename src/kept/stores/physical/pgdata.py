@@ -22,6 +22,7 @@ from kept.stores.physical.traces import CannotLook, Finder, Read, Trace
 SAMPLES = "pg_catalog.pg_statistic"
 CATALOGS = (SAMPLES, "pg_catalog.pg_statistic_ext_data")  # samples of values
 NEXT = "SELECT CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text)"  # the transaction that comes next
+_WINDOW = 1 << 20  # bytes of rows that are looked at at once
 _ROUNDS = 3  # of looking again for files that others made meanwhile
 
 # Every table, with its indexes and outsourced values under its name. Pages of the other kinds of index have content
@@ -46,6 +47,16 @@ _MAY_READ = (
     " AND has_function_privilege('pg_stat_file(text,boolean)', 'EXECUTE')"
     " AND has_function_privilege('pg_ls_waldir()', 'EXECUTE')"
 )
+_FLUSHES_UNLOGGED = 190000  # the version from which a checkpoint can write unlogged tables too
+# Unlogged tables, the rows of which have to be read instead of their files.
+_UNLOGGED = (
+    "SELECT format('%%I.%%I', n.nspname, c.relname) AS name, c.oid FROM pg_class c"
+    " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relpersistence = 'u'"
+)
+_HIDDEN = (
+    f"SELECT name FROM ({_UNLOGGED}) AS unlogged"
+    " WHERE NOT has_table_privilege(oid, 'SELECT') OR row_security_active(oid) ORDER BY 1 LIMIT 1"
+)
 _MAY_CHECKPOINT = "SELECT pg_has_role('pg_checkpoint', 'USAGE')"  # superusers have every role
 
 
@@ -67,7 +78,31 @@ def refusal(connection: Connection) -> CannotLook | None:
         )
     if not may_checkpoint(connection):
         return CannotLook("this role may not write the server's memory to its files (grant pg_checkpoint)")
+    hidden = None if _writes_all(connection) else connection.exec_driver_sql(_HIDDEN).scalar()
+    if hidden is not None:
+        return CannotLook(
+            f"this role may not read all rows of {hidden}, which is unlogged (grant SELECT on it)"
+        )
     return None
+
+
+def checkpoint(connection: Connection) -> None:
+    """Write what the server has in memory to its files, with unlogged tables where its version can."""
+    options = " (FLUSH_UNLOGGED)" if _writes_all(connection) else ""
+    connection.exec_driver_sql(f"CHECKPOINT{options}")
+
+
+def _writes_all(connection: Connection) -> bool:
+    version = connection.exec_driver_sql("SELECT current_setting('server_version_num')").scalar_one()
+    return int(version) >= _FLUSHES_UNLOGGED
+
+
+def unwritten(connection: Connection, name: str) -> bool:
+    """Whether a checkpoint leaves a relation's pages in memory, so that its files may be older than its rows."""
+    if _writes_all(connection):
+        return False
+    asked = f"SELECT EXISTS (SELECT FROM ({_UNLOGGED}) AS unlogged WHERE name = %(name)s)"
+    return bool(connection.exec_driver_sql(asked, {"name": name}).scalar())
 
 
 def may_checkpoint(connection: Connection) -> bool:
@@ -108,13 +143,22 @@ def look(connection: Connection, found: Finder, without: Iterable[str] = ()) -> 
             trace = found.look(f"relation {file.relation}", reads(connection, file))
             counted[file.relation] = counted.get(file.relation, Trace(trace.where, 0)) + trace
         seen.update(now)
-    return list(counted.values())
+    return [_with_rows(connection, found, trace, name) for name, trace in counted.items()]
 
 
 def relation(connection: Connection, found: Finder, name: str) -> Trace:
     """How often values stand in one relation."""
     parts = (read for file in files(connection, [name]) for read in reads(connection, file))
-    return found.look(f"relation {name}", parts)
+    return _with_rows(connection, found, found.look(f"relation {name}", parts), name)
+
+
+def _with_rows(connection: Connection, found: Finder, trace: Trace, name: str) -> Trace:
+    """A trace with what stands in rows that no checkpoint writes; what was deleted from these can't be seen."""
+    if not found or not unwritten(connection, name):
+        return trace
+    pieces = windows(connection, f"SELECT * FROM ONLY {name}")
+    places = [place for piece in pieces for place in found.within(piece)]
+    return Trace(trace.where, max(trace.count, len(places)), trace.values.union(*places))
 
 
 class Inspection(Protocol):
@@ -138,7 +182,7 @@ def inspect(
         trace += found.look(trace.where, (looking.through(read) for read in reads(connection, file)))
         if looking.refused or (looking.inspection is not None and looking.inspection.ends()):
             return None
-    return trace
+    return _with_rows(connection, found, trace, relation)
 
 
 class _Looking:
@@ -194,3 +238,21 @@ def in_log(connection: Connection, found: Finder, names: Sequence[str]) -> list[
     """Where values stand in files of the log."""
     traces = [found.look(f"log {name}", [reader(connection, f"pg_wal/{name}")]) for name in names]
     return [trace for trace in traces if trace.count]
+
+
+def windows(connection: Connection, query: str) -> Iterator[bytes]:
+    """The rows of a query, which are texts between separators, many at a time."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy:
+            rows: list[bytes] = []
+            size = 0
+            for row in copy:
+                rows.append(bytes(row))
+                size += len(rows[-1])
+                if size >= _WINDOW:
+                    yield b"".join(rows)
+                    rows, size = [], 0
+            yield b"".join(rows)
+    except psycopg.Error as error:
+        raise sa.exc.DBAPIError(None, None, error) from None

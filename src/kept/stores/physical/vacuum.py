@@ -28,12 +28,23 @@ from kept.stores.sql import SQLStore
 _OTHERS_SECONDS = 10.0  # for others' transactions to end
 _ROUNDS = 3  # through the log; what is found then is kept there by a slot, an archive or a setting
 
-# The tables that hold the named ones' rows.
+# The tables that hold the named ones' rows: themselves, partitions and those that inherit; and whether VACUUM has to
+# be told of one by its own name.
 _HOLDING = sa.text(
+    "WITH RECURSIVE named AS (SELECT unnest(CAST(CAST(:tables AS text[]) AS regclass[])) AS oid),"
+    " holding AS (SELECT oid FROM named"
+    " UNION SELECT i.inhrelid FROM holding h JOIN pg_inherits i ON i.inhparent = h.oid)"
+    " SELECT format('%I.%I', n.nspname, c.relname), NOT c.relispartition AND c.oid NOT IN (SELECT oid FROM named)"
+    " FROM holding h JOIN pg_class c ON c.oid = h.oid JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.relkind IN ('r', 'm') ORDER BY 1"
+)
+# The partitioned tables among those, and those that they are partitions of: the planner has samples of them too.
+_PARTITIONED = sa.text(
     "SELECT DISTINCT format('%I.%I', n.nspname, c.relname)"
     " FROM unnest(CAST(CAST(:tables AS text[]) AS regclass[])) AS t"
     " JOIN pg_class c ON c.oid = t OR c.oid IN (SELECT relid FROM pg_partition_tree(t))"
-    " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'm') ORDER BY 1"
+    " OR c.oid IN (SELECT relid FROM pg_partition_ancestors(t))"
+    " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'p' ORDER BY 1"
 )
 # Whether anybody in this database may see what a transaction before :began deleted.
 _OLDER = sa.text(
@@ -68,7 +79,7 @@ def _scrub(
         return refused
     found = pgdata.finder(connection, values)
     began = int(connection.exec_driver_sql(pgdata.NEXT).scalar_one())
-    connection.exec_driver_sql("CHECKPOINT")
+    pgdata.checkpoint(connection)
     inspected = {table: _inspected(connection, found, table, began) for table in cleaned}
     clean = {table: trace for table, trace in inspected.items() if trace is not None}
     rewritten = {table for table in cleaned if table not in clean}
@@ -76,7 +87,7 @@ def _scrub(
     if may_switch:
         _switch(connection)
     elif rewritten:
-        connection.exec_driver_sql("CHECKPOINT")
+        pgdata.checkpoint(connection)
     traces = [*clean.values(), *(_rewritten(store, connection, found, table, began) for table in rewritten)]
     if not values:
         return []
@@ -90,13 +101,14 @@ def _vacuum(store: SQLStore, connection: Connection, tables: Sequence[str]) -> l
     """VACUUM tables and the catalogues that have samples of them; by their whole names, partitions by themselves."""
     quote = store.engine.dialect.identifier_preparer.quote
     named = [quote(table) for table in tables]
-    holding = list(connection.execute(_HOLDING, {"tables": named}).scalars())
-    for table in named:
+    rows = connection.execute(_HOLDING, {"tables": named}).all()
+    holding = [name for name, _ in rows]
+    for table in [*named, *(name.replace("%", "%%") for name, is_apart in rows if is_apart)]:
         # without INDEX_CLEANUP the entries of few deleted rows may stay
         connection.exec_driver_sql(f"VACUUM (ANALYZE, INDEX_CLEANUP ON) {table}")
     if connection.exec_driver_sql("SELECT current_setting('is_superuser')").scalar() != "on":
         return holding
-    for table in holding:
+    for table in [*holding, *connection.execute(_PARTITIONED, {"tables": named}).scalars()]:
         _forget_samples_of_empty(connection, table)
     for catalog in CATALOGS:
         connection.exec_driver_sql(f"VACUUM (INDEX_CLEANUP ON) {catalog}")
@@ -104,20 +116,27 @@ def _vacuum(store: SQLStore, connection: Connection, tables: Sequence[str]) -> l
 
 
 def _forget_samples_of_empty(connection: Connection, table: str) -> None:
-    """ANALYZE leaves the samples of a table's last rows when it has none any more."""
-    empty = f"NOT EXISTS (SELECT FROM {table})".replace(":", r"\:")
+    """ANALYZE leaves the samples of a table's last rows, and those of its indexes, when it has none any more."""
+    name = table.replace(":", r"\:")
     for samples in (
-        "pg_catalog.pg_statistic WHERE starelid = CAST(:table AS regclass)",
+        "pg_catalog.pg_statistic WHERE (starelid = CAST(:table AS regclass) OR starelid IN"
+        " (SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = CAST(:table AS regclass)))"
+        f" AND NOT CASE WHEN stainherit THEN EXISTS (SELECT FROM {name}) ELSE EXISTS (SELECT FROM ONLY {name}) END",
         "pg_catalog.pg_statistic_ext_data WHERE stxoid IN"
-        " (SELECT oid FROM pg_catalog.pg_statistic_ext WHERE stxrelid = CAST(:table AS regclass))",
+        " (SELECT oid FROM pg_catalog.pg_statistic_ext WHERE stxrelid = CAST(:table AS regclass))"
+        f" AND NOT EXISTS (SELECT FROM {name})",
     ):
-        connection.execute(sa.text(f"DELETE FROM {samples} AND {empty}"), {"table": table})
+        connection.execute(sa.text(f"DELETE FROM {samples}"), {"table": table})
 
 
 def _inspected(connection: Connection, found: Finder, table: str, began: int) -> Trace | None:
     """Where values stand in a table; None as soon as a page still holds what was deleted before `began`."""
 
     kinds = {file.kind for file in pgdata.files(connection, [table])}
+    if "other" in kinds or pgdata.unwritten(connection, table):
+        return (
+            None  # summaries of rows that are gone look like those of others; files may be older than memory
+        )
 
     def inspection(kind: str) -> pgdata.Inspection | None:
         if kind == "btree":
@@ -193,7 +212,7 @@ class _Settling:
         left = [self._settle(trace, table) for table, trace in there.items() if table not in CATALOGS]
         if len(self.rewritten) > before:  # and analysed, so that their samples are others now
             self.rewritten.difference_update(CATALOGS)
-            self.connection.exec_driver_sql("CHECKPOINT")
+            pgdata.checkpoint(self.connection)
             there |= {table: pgdata.relation(self.connection, self.found, table) for table in CATALOGS}
         left += [self._settle(there[table], table) for table in CATALOGS if table in there]
         return [trace for trace in left if trace.count]
@@ -206,7 +225,7 @@ class _Settling:
             if not rewrite(self.connection, table, "FULL, ANALYZE"):
                 return trace
             self.rewritten.add(table)
-            self.connection.exec_driver_sql("CHECKPOINT")
+            pgdata.checkpoint(self.connection)
             trace = pgdata.relation(self.connection, self.found, table)
         if not trace.count:
             return trace
@@ -244,7 +263,7 @@ def _in_log(connection: Connection, found: Finder, *, may_switch: bool) -> list[
 def _switch(connection: Connection) -> None:
     """Begin a new segment of the log and let go of the old ones."""
     _begin_segment(connection)
-    connection.exec_driver_sql("CHECKPOINT")
+    pgdata.checkpoint(connection)
 
 
 def _begin_segment(connection: Connection) -> None:

@@ -35,6 +35,8 @@ class Access(Acting):
     Those are `answer N` for each CHUNK people, `hand` and `tasks` where staff must look, then `close`.
     """
 
+    everywhere = True
+
     verb: ClassVar = "access"
 
     def __init__(self, company: Company, batches: Batches, sentence: Sentence) -> None:

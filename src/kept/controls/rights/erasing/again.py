@@ -98,6 +98,8 @@ def set_holds_that_ended(company: Company, erasing: Erase) -> str | None:
     else only the hold ends. What can't be begun leaves the holds as they are, and the next time goes on.
     """
     over = placed.over(company)
+    busy = register.pseudonyms_open(company, "erase", [one.pseudonym for one in over])
+    over = [one for one in over if one.pseudonym not in busy]  # let go once that is closed, and erased then
     if not over:
         return None
     try:

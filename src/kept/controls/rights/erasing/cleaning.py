@@ -8,22 +8,28 @@ rightly has proves nothing, so those are left out.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import URL, make_url
 
 from kept.company import Company
+from kept.controls.retention.holds import not_past
 from kept.controls.rights import register
 from kept.controls.rights.answers import answer
 from kept.controls.rights.batches import Batches, Detail
 from kept.controls.rights.erasing import closing, prints
 from kept.controls.rights.erasing.chance import telling
-from kept.controls.rights.erasing.prints import HELD, Remains, refuse_found
-from kept.controls.rights.erasing.scope import erasure
-from kept.errors import KeptError
-from kept.stores.erasing.remains import Fingerprint, contained, living, otherwise_written
+from kept.controls.rights.erasing.prints import HELD, Remains
+from kept.controls.rights.erasing.scope import erasure, held_data
+from kept.controls.rights.people import Person
+from kept.controls.rights.places import refuse_unreached
+from kept.errors import KeptError, TransientError
+from kept.stores.erasing.leftovers import SEARCHED
+from kept.stores.erasing.remains import Fingerprint, bounded, contained, living, otherwise_written
+from kept.stores.erasing.remains import look as look_at
 from kept.stores.opening import open_store
 from kept.stores.physical.files import CannotLook, Trace, scrub, search, search_files
+from kept.stores.walk import Erasure
 
 FILES = 1 << 30  # bytes of content and log that values are looked for in, of a store; more changes little
 WAIT = 600.0  # seconds somebody waits for another worker to end a pass
@@ -65,10 +71,16 @@ def _portions(acts: Mapping[str, Detail]) -> Iterable[dict[str, Detail]]:
 
 @dataclass
 class _Asked:
-    """What is looked for in the files of one store: the values by kind and sort, and whose acts ask for each."""
+    """What is looked for in the files of one store: by kind and sort; the acts that ask for each value; by act, all."""
 
     by_kind: dict[str, Fingerprint] = field(default_factory=dict)
     acts: dict[str, set[str]] = field(default_factory=dict)
+    values: dict[str, set[str]] = field(default_factory=dict)
+
+    def points(self, value: str) -> bool:
+        """Whether a value points at one person wherever it stands."""
+        every = (one.values.get(sort, ()) for one in self.by_kind.values() for sort in SEARCHED)
+        return any(value in values for values in every)
 
 
 class Cleaning:
@@ -90,10 +102,13 @@ class Cleaning:
         self._asked: dict[str, _Asked] = {}
 
     def run(self) -> None:
+        for act, detail in list(self.acts.items()):
+            with _Stopping(self, [act]):
+                self._refuse_unseen(detail)
         for store in self.company.stores:
             acts = [act for act, detail in self.acts.items() if self._kinds(detail, store)]
             with _Stopping(self, acts):
-                self._look_in_any_case(store, acts)
+                self._look_again(store, [act for act in acts if act in self.acts])
                 self._scrub(store)
         with _Stopping(self, list(self.acts)):
             self._remove_answers()
@@ -105,6 +120,15 @@ class Cleaning:
             if self.acts.pop(act, None) is not None:
                 self.wrong[act] = why
 
+    def _refuse_unseen(self, detail: Detail) -> None:
+        """Refuse to close what was never carried out: a database was silent when its rows had to go."""
+        refuse_unreached(self.company, detail.people)
+        for kind in detail.people:
+            if self.company.map.walk(kind) is not None and kind not in detail.traces:
+                raise TransientError(
+                    f"nothing was noted of people of kind `{kind}`, so their rows may be there"
+                )
+
     def _kinds(self, detail: Detail, store: str) -> list[str]:
         """The kinds of an act's people that stand in a SQL store."""
         walks = {kind: self.company.map.walk(kind) for kind in detail.people}
@@ -112,22 +136,52 @@ class Cleaning:
 
     # The stores.
 
-    def _look_in_any_case(self, store: str, acts: Sequence[str]) -> None:
-        """Look for addresses in other capitals, which reads whole tables; again for each act where any is found."""
-        groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    def _look_again(self, store: str, acts: Sequence[str]) -> None:
+        """Look once more, for hours may lie between an erasure and this: rows may have come, a hold may have ended.
+
+        Also for addresses in other capitals, which reads whole tables. Where anything is found of all together, each
+        act is asked by itself, and what is found of it is erased anew.
+        """
+        people = [person for act in acts for person in self.acts[act].persons()]
+        held = held_data(self.company, people)
+        groups: dict[tuple[str, tuple[str, ...], bool], dict[str, list[tuple[str, ...]]]] = {}
         for act in acts:
-            for kind in self._kinds(self.acts[act], store):
-                held = tuple(self.acts[act].traces.get(HELD, ()))
-                groups.setdefault((kind, held), []).append(act)
-        for (kind, held), group in groups.items():
-            meant = erasure(self.company, kind, held)
-            details = {act: self.acts[act] for act in group if act in self.acts}
-            keys = [key for detail in details.values() for key in detail.people[kind]]
-            together = _together(prints.of(detail, kind) for detail in details.values())
-            if otherwise_written(self.company.stores[store], meant, keys, together):
-                for act, detail in details.items():
-                    with _Stopping(self, [act]):
-                        refuse_found(self.company, detail, kind, meant, otherwise_written)
+            detail = self.acts[act]
+            for kind in self._kinds(detail, store):
+                for key in detail.people[kind]:
+                    data = (
+                        held.get(Person(kind, key), ()) if not detail.waited else detail.traces.get(HELD, ())
+                    )
+                    group = groups.setdefault((kind, tuple(data), detail.waited), {})
+                    group.setdefault(act, []).append(key)
+        for (kind, data, waited), by_act in groups.items():
+            meant = erasure(self.company, kind, data)
+            if (
+                waited
+            ):  # what a hold kept when the person was hidden goes by itself (`again.holds_that_ended`)
+                meant = replace(meant, holds=not_past(meant.holds))
+            going = {act: keys for act, keys in by_act.items() if act in self.acts}
+            every = [key for keys in going.values() for key in keys]
+            together = _together(prints.of(self.acts[act], kind) for act in going)
+            for look in (look_at, otherwise_written):
+                if not look(self.company.stores[store], meant, every, together):
+                    continue
+                for act, keys in going.items():
+                    if act in self.acts:
+                        with _Stopping(self, [act]):
+                            self._refuse_found(self.acts[act], kind, meant, keys, look)
+
+    def _refuse_found(
+        self, detail: Detail, kind: str, meant: Erasure, keys: Sequence[tuple[str, ...]], look: prints.Look
+    ) -> None:
+        try:
+            prints.refuse_found(self.company, detail, kind, meant, look, keys=keys)
+        except Remains as found:
+            if look is otherwise_written or detail.waited:
+                raise  # only staff can tell whose these are
+            raise TransientError(
+                f"{found.message}; what came there since is erased too", where=found.where
+            ) from None
 
     def _scrub(self, store: str) -> None:
         """Make what was deleted unreadable in a store's files; nothing of these people alone may be left in them."""
@@ -139,8 +193,18 @@ class Cleaning:
         there = scrub(self.company.stores[store], tables, asked.acts)
         if there and not isinstance(there, CannotLook):
             # not only looked for: the tables they were just compared in may have left samples and log behind
-            alone = self._alone(store, {value for trace in there for value in trace.values})
-            there = scrub(self.company.stores[store], [], alone)
+            found = {value for trace in there for value in trace.values}
+            alone = self._alone(store, found)
+            # what points at one person may stand inside somebody's longer address, and elsewhere by itself
+            beside = {
+                form: value for value in found - alone if asked.points(value) for form in bounded(value)
+            }
+            there = scrub(self.company.stores[store], [], alone | beside.keys())
+            if not isinstance(there, CannotLook):
+                there = [
+                    replace(trace, values=frozenset(beside.get(value, value) for value in trace.values))
+                    for trace in there
+                ]
         if isinstance(there, CannotLook):
             raise Remains(
                 f"the rows are gone, but nobody can say whether files still hold the person: {there.reason}",
@@ -159,14 +223,21 @@ class Cleaning:
         asked = _Asked()
         for kind in dict.fromkeys(k for detail in self.acts.values() for k in self._kinds(detail, store)):
             noted = {
-                act: prints.of(detail, kind) for act, detail in self.acts.items() if kind in detail.people
+                act: _in_small_letters(prints.of(detail, kind))
+                for act, detail in self.acts.items()
+                if kind in detail.people
             }
             together = asked.by_kind[kind] = _together(noted.values())
             alive = living(self.company.stores[store], self.company.walk(kind), together)
             for act, found in noted.items():
-                for value in {value for values in found.values.values() for value in values} - alive:
-                    asked.acts.setdefault(value, set()).add(act)
-        asked.acts = {value: asked.acts[value] for value in telling(asked.acts, FILES)}
+                own = asked.values.setdefault(act, set())
+                own |= {value for values in found.values.values() for value in values} - alive
+        for (
+            act,
+            values,
+        ) in asked.values.items():  # by act: what is looked for of one doesn't depend on the others
+            for value in telling(values, FILES):
+                asked.acts.setdefault(value, set()).add(act)
         return asked
 
     def _alone(self, store: str, values: Collection[str]) -> set[str]:
@@ -228,11 +299,11 @@ class Cleaning:
         stores = {path for store in company.stores.values() for path in store.files()}
         own = [path for path in company.directory.glob("*.sqlite*") if path.is_file() and path not in stores]
         size = sum(path.stat().st_size for path in own)
-        there = search_files(own, telling(self._wanted(), size, digests=True))
+        there = search_files(own, self._telling(size))
         if there:
             there = search_files(own, self._narrowed({value for trace in there for value in trace.values}))
         if company.state.is_server and not self._searched(make_url(company.settings["KEPT_STATE_URL"])):
-            found = self._search_state(telling(self._wanted(), FILES, digests=True))
+            found = self._search_state(self._telling(FILES))
             if isinstance(found, CannotLook):
                 self.unseen = found.reason
             else:
@@ -260,6 +331,11 @@ class Cleaning:
         """Every value that is looked for, of acts that nothing was found of so far."""
         values = {value for asked in self._asked.values() for value in asked.acts}
         return sorted(value for value in values if self._acts_of(value))
+
+    def _telling(self, size: int) -> list[str]:
+        """Those of them that tell something in so many bytes of Kept's own, which are full of digests."""
+        values = (asked.values.get(act, set()) for asked in self._asked.values() for act in self.acts)
+        return sorted({value for found in values for value in telling(found, size, digests=True)})
 
     def _acts_of(self, value: str) -> set[str]:
         """The acts that nothing was found of so far, and that ask for a value."""
@@ -297,6 +373,12 @@ def _together(several: Iterable[Fingerprint]) -> Fingerprint:
         for sort, values in one.values.items():
             found.setdefault(sort, set()).update(values)
     return Fingerprint({sort: frozenset(values) for sort, values in found.items()})
+
+
+def _in_small_letters(found: Fingerprint) -> Fingerprint:
+    """With each e-mail address in small letters too, as it is often written where nobody declared it."""
+    emails = found.values.get("email", frozenset())
+    return found | Fingerprint({"email": frozenset(value.lower() for value in emails)}) if emails else found
 
 
 def _same(one: URL, other: URL) -> bool:

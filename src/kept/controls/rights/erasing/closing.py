@@ -12,6 +12,7 @@ from kept.controls.rights.batches import Batches, Detail
 from kept.controls.rights.erasing.prints import SET
 from kept.controls.rights.life import right_of
 from kept.controls.rights.people import Person
+from kept.controls.rights.places import places
 from kept.controls.rights.register import Request
 from kept.controls.rights.subjects import together
 from kept.evidence.entry import Entry
@@ -40,7 +41,7 @@ def close(
     known: dict[str, list[str]] = {}
     notes = company.state.notes_of(list(acts))
     for act, detail in acts.items():
-        noted = notes[act]
+        noted, word = notes[act], _by_word(company, detail)
         batch: Entry = {
             "act": "erase batch",
             "batch": act,
@@ -48,6 +49,7 @@ def close(
             "policy": company.policy.source.digest,
             "counts": {part.removeprefix("erase "): counted for part, counted in noted.items()},
             "answers": len(detail.answers),
+            **({"by_word": word} if word else {}),
         }
         entries.append((f"erase batch {act}", batch))
         stays = _staying(company, detail, noted)
@@ -62,6 +64,7 @@ def close(
             entries.append((f"erase {request}", one))
             outcomes[request] = common | {"answers": len(detail.answers)}
             outcomes[request] |= {"stays": stays[who]} if who in stays else {}
+            outcomes[request] |= {"by_word": word} if word else {}
             known.setdefault(who, []).extend(detail.traces.get("known", {}).get(who, {}).values())
     company.ledger.append_many(entries)
     company.pseudonyms.forget(known)
@@ -71,6 +74,12 @@ def close(
             letters.done(company, connection, asked[id], outcome)
 
     batches.close(list(acts), outcomes, write=write if company.can_write else None)
+
+
+def _by_word(company: Company, detail: Detail) -> list[str]:
+    """The stores of which only the other side's word says that nothing is left: they can't be asked who is in them."""
+    stores = {store for kind in detail.people for store in places(company, kind).records}
+    return sorted(store for store in stores if not company.records[store].searchable)
 
 
 def _staying(

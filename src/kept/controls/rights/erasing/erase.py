@@ -31,6 +31,8 @@ class Erase(Acting):
        nothing stands between, it is one step with the first: `erase and clean`.
     """
 
+    everywhere = True
+
     def plan(self, people: Sequence[Person]) -> Legs:
         return self._legs(people, waits=self.singly())
 
@@ -67,7 +69,9 @@ class Erase(Acting):
 
     def apart(self, people: Sequence[Person]) -> list[list[Person]]:
         """People of whom the same is held go together: what a look afterwards may find of each is the same."""
-        return super().apart(people) if self.singly() else list(by_held(self.company, people).values())
+        if self.singly() or len(people) == 1:
+            return [[person] for person in people]
+        return list(by_held(self.company, people).values())
 
     def do(self, act: str, word: str, rest: str) -> None:
         company, batches = self.company, self.batches

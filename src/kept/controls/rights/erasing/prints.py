@@ -87,10 +87,18 @@ def of(detail: Detail, kind: str) -> Fingerprint:
     return Fingerprint() if noted is None else Fingerprint.loads(noted.encode())
 
 
-def refuse_found(company: Company, detail: Detail, kind: str, erasure: Erasure, look: Look = look) -> None:
-    """Look for the people of a kind in their SQL store; Remains where anything leads to them."""
+def refuse_found(
+    company: Company,
+    detail: Detail,
+    kind: str,
+    erasure: Erasure,
+    look: Look = look,
+    *,
+    keys: Sequence[tuple[str, ...]] | None = None,
+) -> None:
+    """Look for the people of a kind (or some of them) in their SQL store; Remains where anything leads to them."""
     store = company.stores[erasure.walk.store]
-    found = look(store, erasure, detail.people[kind], of(detail, kind))
+    found = look(store, erasure, detail.people[kind] if keys is None else keys, of(detail, kind))
     if found:
         where = ", ".join(f"{place.rows} rows by {place.table}.{place.column}" for place in found)
         raise Remains(
