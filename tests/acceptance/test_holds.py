@@ -20,7 +20,7 @@ from kept.controls.registry import load
 from kept.controls.retention import placed
 from kept.controls.rights import register
 from kept.controls.rights.desk import Desk
-from kept.controls.rights.erasing import again
+from kept.controls.rights.erasing import again, cleaning
 from kept.controls.rights.erasing.stays import stays
 from kept.controls.rights.instruct import in_force, refusal
 from kept.controls.rights.people import Person
@@ -356,3 +356,21 @@ def test_the_commands_set_list_and_end(
         ],
     )
     assert isinstance(refused.exception, KeptError) and "rests on contract" in str(refused.exception)
+
+
+def test_what_a_hold_kept_that_ended_between_an_erasure_and_its_end_goes_too(shop: Path) -> None:
+    """The rows were left for the hold; it is over before the request is closed: nobody else would erase them."""
+    with at_work(shop) as it:
+        it.hold(ADA, "claims", "visit")
+        with pytest.MonkeyPatch.context() as waits:
+            waits.setattr(cleaning, "clean", lambda *_, **__: {})
+            it.desk.carry_out("erase", subjects((ADA,)), "tester", confirmed=True)
+        [asked] = register.listing(it.company)
+        assert asked.awaits == "clean" and len(it.ask("SELECT id FROM visits WHERE customer = 1")) == 2
+    for _ in range(3):  # found by the pass, erased anew, let go
+        with at_work(shop, datetime(2026, 7, 2, 12, tzinfo=UTC)) as it:
+            it.desk.work()
+    with at_work(shop, datetime(2026, 7, 2, 12, tzinfo=UTC)) as it:
+        assert register.listing(it.company) == []
+        assert it.ask("SELECT id FROM visits WHERE customer = 1") == []
+        assert len(it.entries("hold end")) == 1
