@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -231,3 +231,53 @@ def test_an_address_inside_somebody_elses_longer_one_is_still_looked_for_by_itse
         assert "files still hold" in str(desk.work().problem)
         do(company, "DELETE FROM notes")
         assert desk.work().problem is None
+
+
+def test_an_answer_that_a_crash_cut_short_is_removed_whoevers_it_is(company: Company) -> None:
+    desk = Desk(company, kinds(company))
+    desk.carry_out("access", [Subject(Person("user", ("9",)))], "tester", confirmed=True)
+    [other] = register.listing(company, verb="access")
+    company.answers.mkdir(exist_ok=True)
+    part = company.answers / f"{other.id}.part"
+    part.write_bytes(b"half of a zip, with what a deleted row said")
+    received(company, 1)
+    with at_work(company) as working:
+        assert working.carrier.clean(wait=True) == {}
+        assert part.exists()  # nobody awaited it
+        with pytest.MonkeyPatch.context() as waits:
+            waits.setattr(working.carrier, "gather", lambda verb: [])
+            [act] = [one.act for one in register.listing(company, verb="erase")]
+            assert act is not None and working.carrier._run("erase", act, wait=True) is None
+        assert working.carrier.clean(wait=True) == {}
+        assert not part.exists() and register.listing(company, verb="erase") == []
+        assert working.work().problem is None
+    assert (company.answers / f"{other.id}.zip").exists()
+
+
+def test_an_answer_that_another_worker_writes_is_waited_for(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Collected before the rows went and filed after the pass, it would be a copy that nobody looks into."""
+    desk = Desk(company, kinds(company))
+    desk.carry_out("access", [Subject(Person("user", ("9",)))], "tester", confirmed=True)
+    [other] = register.listing(company, verb="access")
+    received(company, 1)
+    [asked] = register.listing(company, verb="erase")
+    assert asked.act is not None
+    claim = company.state.claim
+
+    def claimed(what: str, *, wait: bool, seconds: float = 0) -> AbstractContextManager[bool]:
+        return nullcontext(False) if what == other.act else claim(what, wait=wait)
+
+    with at_work(company) as working:
+        assert working.carrier._run("erase", asked.act, wait=True) is None
+        company.answers.mkdir(exist_ok=True)
+        part = company.answers / f"{other.id}.part"
+        part.write_bytes(b"half of a zip")
+        with monkeypatch.context() as busy:
+            busy.setattr(company.state, "claim", claimed)
+            [why] = working.carrier.clean(wait=True).values()
+        assert "being written by another worker" in why
+        assert part.exists() and [one.id for one in register.listing(company, verb="erase")] == [asked.id]
+        assert working.work().problem is None
+    assert register.listing(company) == []

@@ -285,32 +285,40 @@ def bounded(value: str) -> list[str]:
     return [before + value for before in _BEFORE]
 
 
-def otherwise_written(
-    store: SQLStore, erasure: Erasure, keys: Iterable[object], identifiers: Fingerprint
-) -> list[Remain]:
-    """Rows that hold an erased person's e-mail address in other capitals; every e-mail column is read once.
-
-    What `look` does along indexes as the values are written, without regard to case.
-    """
-    if not identifiers.values.get("email"):
-        return []
+def emails_there(store: SQLStore, walk: Walk, identifiers: Fingerprint) -> set[str]:
+    """Which of the e-mail addresses stand in a declared column in any case, whoever's; every such column is read."""
+    emails = identifiers.values.get("email")
+    if not emails:
+        return set()
     with store.read() as connection:
-        reach = Reach(connection, store, erasure.walk, as_keys(keys))
-        given = reach.say.listing(identifiers.values["email"])
-        lowered = reach.say.lowered("j.v")
-        query = f"SELECT {lowered} AS v, j.v AS written FROM {reach.say.listed('emails')}"
-        reach.make("kept_emails", query, index="v", emails=given)
-        columns = columns_by_sort(erasure.walk).get("email", [])
+        reach = Reach(connection, store, walk, [])
+        query = f"SELECT {reach.say.lowered('j.v')} AS v, j.v AS written FROM {reach.say.listed('emails')}"
+        reach.make("kept_emails", query, index="v", emails=reach.say.listing(emails))
+        columns = columns_by_sort(walk).get("email", [])
         places = [in_any_case(reach, reach.of("kept_emails"), table, column) for table, column in columns]
-        there = {
+        found = {
             str(value)
             for place in places
             for (value,) in reach.run(f"SELECT DISTINCT j.written FROM {place}")
         }
-        found: list[Remain] | None = None
-        if there:  # seldom; only then whose each is
-            reach.stops()
-            fates = Fates(reach, erasure)
-            found = _remaining(reach, values_left(reach, fates, {"email": frozenset(there)}, any_case=True))
+        reach.relations.drop()
+    return found
+
+
+def otherwise_written(
+    store: SQLStore, erasure: Erasure, keys: Iterable[object], identifiers: Fingerprint
+) -> list[Remain]:
+    """Rows that hold an erased person's e-mail address in other capitals, and aren't another person's.
+
+    What `look` does along indexes as the values are written, without regard to case.
+    """
+    there = emails_there(store, erasure.walk, identifiers)
+    if not there:  # mostly; only else it is asked whose each is
+        return []
+    with store.read() as connection:
+        reach = Reach(connection, store, erasure.walk, as_keys(keys))
+        reach.stops()
+        fates = Fates(reach, erasure)
+        found = _remaining(reach, values_left(reach, fates, {"email": frozenset(there)}, any_case=True))
         reach.relations.drop()
     return found or []

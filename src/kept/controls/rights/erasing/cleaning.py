@@ -25,7 +25,14 @@ from kept.controls.rights.people import Person
 from kept.controls.rights.places import refuse_unreached
 from kept.errors import KeptError, TransientError
 from kept.stores.erasing.leftovers import SEARCHED
-from kept.stores.erasing.remains import Fingerprint, bounded, contained, living, otherwise_written
+from kept.stores.erasing.remains import (
+    Fingerprint,
+    bounded,
+    contained,
+    emails_there,
+    living,
+    otherwise_written,
+)
 from kept.stores.erasing.remains import look as look_at
 from kept.stores.opening import open_store
 from kept.stores.physical.files import CannotLook, Trace, scrub, search, search_files
@@ -111,6 +118,7 @@ class Cleaning:
                 self._look_again(store, [act for act in acts if act in self.acts])
                 self._scrub(store)
         with _Stopping(self, list(self.acts)):
+            self._end_parts()
             self._remove_answers()
             self._search_own()
 
@@ -140,7 +148,7 @@ class Cleaning:
         """Look once more, for hours may lie between an erasure and this: rows may have come, a hold may have ended.
 
         Also for addresses in other capitals, which reads whole tables. Where anything is found of all together, each
-        act is asked by itself, and what is found of it is erased anew.
+        act it may concern is asked by itself, and what is found of it is erased anew.
         """
         people = [person for act in acts for person in self.acts[act].persons()]
         held = held_data(self.company, people)
@@ -156,20 +164,23 @@ class Cleaning:
                     group.setdefault(act, []).append(key)
         for (kind, data, waited), by_act in groups.items():
             meant = erasure(self.company, kind, data)
-            if (
-                waited
-            ):  # what a hold kept when the person was hidden goes by itself (`again.holds_that_ended`)
+            if waited:
+                # what a hold kept when the person was hidden goes by itself (`again.holds_that_ended`)
                 meant = replace(meant, holds=not_past(meant.holds))
             going = {act: keys for act, keys in by_act.items() if act in self.acts}
             every = [key for keys in going.values() for key in keys]
-            together = _together(prints.of(self.acts[act], kind) for act in going)
-            for look in (look_at, otherwise_written):
-                if not look(self.company.stores[store], meant, every, together):
-                    continue
-                for act, keys in going.items():
-                    if act in self.acts:
-                        with _Stopping(self, [act]):
-                            self._refuse_found(self.acts[act], kind, meant, keys, look)
+            noted = {act: prints.of(self.acts[act], kind) for act in going}
+            together = _together(noted.values())
+            there = emails_there(self.company.stores[store], meant.walk, together)
+            anything = look_at(self.company.stores[store], meant, every, together)
+            for act, keys in going.items():
+                looks = [look_at] if anything else []
+                looks += [otherwise_written] if there & noted[act].values.get("email", frozenset()) else []
+                for look in looks:
+                    with _Stopping(self, [act]):
+                        self._refuse_found(self.acts[act], kind, meant, keys, look)
+                    if act not in self.acts:
+                        break
 
     def _refuse_found(
         self, detail: Detail, kind: str, meant: Erasure, keys: Sequence[tuple[str, ...]], look: prints.Look
@@ -232,10 +243,8 @@ class Cleaning:
             for act, found in noted.items():
                 own = asked.values.setdefault(act, set())
                 own |= {value for values in found.values.values() for value in values} - alive
-        for (
-            act,
-            values,
-        ) in asked.values.items():  # by act: what is looked for of one doesn't depend on the others
+        for act, values in asked.values.items():
+            # by act: what is looked for of one doesn't depend on the others
             for value in telling(values, FILES):
                 asked.acts.setdefault(value, set()).add(act)
         return asked
@@ -252,13 +261,28 @@ class Cleaning:
 
     def _stop_found(self, there: Sequence[Trace], what: str, help: str | None, where: str | None) -> None:
         """Stop the acts whose people's values stand somewhere."""
-        for act in list(self.acts):
-            found = [trace for trace in there if any(act in self._acts_of(value) for value in trace.values)]
-            if found:
-                places = ", ".join(f"{trace.where} ({trace.count} times)" for trace in found)
-                self.stop([act], Remains(f"{what}: {places}", help=help, where=where))
+        found: dict[str, dict[str, int]] = {}
+        for trace in there:
+            for act in {act for value in trace.values for act in self._acts_of(value)}:
+                found.setdefault(act, {})[trace.where] = trace.count
+        for act, places in found.items():
+            told = ", ".join(f"{place} ({count} times)" for place, count in places.items())
+            self.stop([act], Remains(f"{what}: {told}", help=help, where=where))
 
     # Outside the stores.
+
+    def _end_parts(self) -> None:
+        """See that no answer is being written that may have been collected before these people's rows went.
+
+        What a crash cut short is removed, and made anew by whoever goes on with its act.
+        """
+        company = self.company
+        parts = {path.stem: path for path in company.answers.glob("*.part")}
+        for request in register.of_ids(company, list(parts)):
+            with company.state.claim(request.act or request.id, wait=True) as mine:
+                if not mine:
+                    raise TransientError("an answer that may hold them is being written by another worker")
+                parts[request.id].unlink(missing_ok=True)
 
     def _remove_answers(self) -> None:
         """Remove answers given before, which are copies of what is erased now, and remember which.
@@ -268,8 +292,7 @@ class Cleaning:
         """
         company = self.company
         paths = {path.stem: path for path in sorted(company.answers.glob("*.zip"))}
-        cut_short = {path.stem for path in company.answers.glob("*.part")}
-        if not paths and not cut_short:
+        if not paths:
             return
         act_of = {self.requests[id].pseudonym: act for act, d in self.acts.items() for id in d.requests}
         answered = register.answered(company, list(act_of))
@@ -286,8 +309,6 @@ class Cleaning:
             self.batches.remember(act)  # before they go: a crash must not forget which
         for request in going:
             paths[request].unlink(missing_ok=True)
-        for request in answered:
-            (company.answers / f"{request}.part").unlink(missing_ok=True)  # of an answer that was cut short
 
     def _search_own(self) -> None:
         """Look for the people in every file of Kept's own, and in its database, where it is another than the stores'.
