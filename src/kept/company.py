@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from kept.datamap.graph import DataMap, build_map
 from kept.errors import KeptError, StoreError, TerminalError, TransientError
@@ -56,6 +57,7 @@ class Company:
     records: Mapping[str, RecordStore] = field(default_factory=dict)
     files: Mapping[str, FileStore] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict, repr=False)
+    memory: dict[type, Any] = field(default_factory=dict, repr=False)  # what controls keep while it is open
 
     @cached_property
     def outbox(self) -> Outbox:

@@ -164,7 +164,7 @@ def _right(figures: Mapping[str, str]) -> LegalRight:
     periods = ("clock", "extension", "acknowledged")
     return LegalRight(
         **{
-            key.replace("-", "_"): _period(value) if key in periods else value
+            key.replace("-", "_"): period_of(value) if key in periods else value
             for key, value in figures.items()
         }  # type: ignore[arg-type]  # keys are those of the class
     )
@@ -196,20 +196,21 @@ def _requests(figures: Mapping[str, Any]) -> Requests:
             )
             for right, given in figures.get("opt-outs", {}).items()
         },
-        records=_period(records["keep"]) if records else None,
+        records=period_of(records["keep"]) if records else None,
         records_article=records.get("article"),
     )
 
 
 def _length(text: str, calendar: str | None) -> Period | BusinessDays:
-    return _business_days(text, calendar) if calendar else _period(text)
+    return _business_days(text, calendar) if calendar else period_of(text)
 
 
 def _business_days(text: str, calendar: str) -> BusinessDays:
     return BusinessDays(int(text.removesuffix(" business days")), CALENDARS[calendar])
 
 
-def _period(text: str) -> Period:
+def period_of(text: str) -> Period:
+    """A period as the files of this folder write it: `6 months`."""
     amount, word = text.split()
     unit: Unit = next(unit for unit in get_args(Unit) if unit.startswith(word))
     return Period(int(amount), unit)

@@ -200,3 +200,123 @@ attestations = Table(
     Column("until", String(32), nullable=False),
     Index("attestations_by_promise", "promise"),
 )
+
+# Whom a choice is about: a person of the company's, or an anonymous visitor by a random id. `person` is the index of
+# `Keys.index`; it and `who`, which is sealed, go when the person is erased, and the number then stands for nobody.
+subjects = Table(
+    "subjects",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("person", LargeBinary, unique=True),
+    Column("kind", String(200), nullable=False),
+    Column("who", LargeBinary),
+    Column("pseudonym", String(64), nullable=False),
+    sqlite_autoincrement=True,  # the number of somebody erased is never given to somebody else
+)
+
+# What was shown to somebody who was asked, as canonical JSON by its SHA-256; what a choice was about, by the same.
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("since", String(32), nullable=False),
+)
+meanings = Table(
+    "meanings",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("since", String(32), nullable=False),
+)
+
+# Each change of a choice of somebody's, never altered. `at` is when they chose, `received` when we learned of it;
+# `took` says whether it counted then (an explicit answer isn't overwritten by a signal, nor a newer by an older one).
+choice_events = Table(
+    "choice_events",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("record", String(32), nullable=False),
+    Column("subject", Integer, nullable=False),
+    Column("choice", String(200), nullable=False),
+    Column("scope", String(200), nullable=False, default=""),
+    Column("answer", String(20), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("took", Integer, nullable=False),
+    Column("at", String(32), nullable=False),
+    Column("received", String(32), nullable=False),
+    Column("way", String(20), nullable=False),
+    Column("by", String(200)),
+    Column("notice", String(64)),
+    Column("meaning", String(64), nullable=False),
+    Column("region", String(20)),
+    Column("until", String(32)),  # when a yes lapses
+    Index("choice_events_by_record", "record", "choice", "scope", unique=True),
+    Index("choice_events_by_subject", "subject", "choice", "scope", "number"),
+    Index("choice_events_by_end", "until"),
+    sqlite_autoincrement=True,
+)
+
+# Who stands how, for questions about everybody: bitmaps of subjects' numbers, in chunks of 65,536. `meaning` is what a
+# yes was given for, and `no` for a refusal.
+choice_marks = Table(
+    "choice_marks",
+    metadata,
+    Column("choice", String(200), primary_key=True),
+    Column("scope", String(200), primary_key=True),
+    Column("meaning", String(64), primary_key=True),
+    Column("chunk", Integer, primary_key=True),
+    Column("bits", LargeBinary, nullable=False),
+)
+
+# The processes that ask about choices: up to which event each has read, and the longest it took to learn of one.
+choice_readers = Table(
+    "choice_readers",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("since", String(32), nullable=False),
+    Column("seen", String(32), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("asked", Integer, nullable=False, default=0),
+    Column("events", Integer, nullable=False, default=0),
+    Column("longest", Integer, nullable=False, default=0),  # milliseconds
+)
+
+# What was verified of somebody (their e-mail address, who they are), how, and until when it counts; never the document.
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("subject", Integer, primary_key=True),
+    Column("what", String(40), primary_key=True),
+    Column("of", LargeBinary, primary_key=True),  # keyed hash of the value verified, empty where there is none
+    Column("at", String(32), nullable=False),
+    Column("until", String(32)),
+    Column("by", String(200), nullable=False),
+)
+
+# Messages that were let through by the gate on their way out: what the board measures against the choices of then.
+sends = Table(
+    "sends",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("subject", Integer, nullable=False),
+    Column("purpose", String(200), nullable=False),
+    Column("channel", String(20), nullable=False),
+    Column("at", String(32), nullable=False),
+    Column("event", Integer),  # the answer it stood on; empty where none was needed
+    Index("sends_by_purpose", "purpose", "at"),
+    Index("sends_by_subject", "subject"),
+    sqlite_autoincrement=True,
+)
+
+# What a real browser saw on a site of the company's.
+scans = Table(
+    "scans",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("store", String(200), nullable=False),
+    Column("at", String(32), nullable=False),
+    Column("policy", String(64), nullable=False),
+    Column("found", LargeBinary, nullable=False),  # JSON: names of cookies, hosts, counts; nobody's data
+    Index("scans_by_store", "store", "at"),
+)

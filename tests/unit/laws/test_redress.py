@@ -101,6 +101,7 @@ def test_no_key_of_a_law_is_read_by_nobody(name: str) -> None:
         "requests",
         "refusals",
         "redress",
+        "choices",
     }
     assert set(read(f"{name}.yaml")) == known
     inside = {

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import ClassVar
 
+from kept.controls.choices.floor import about, floor, waiting
+from kept.laws.choices import ASKS
 from kept.laws.law import law
+from kept.policy import words
 from kept.policy.conditions import Conditional
 from kept.policy.entry import Promise, key
 from kept.policy.expression_readers import period
@@ -29,7 +32,9 @@ class Choice(Promise):
 
     of: tuple[Name, ...] = key(Many(Reference("people", "ends")), required=True, default=())
     ask: Mapping[str, Name] = key(
-        Regional(Word(("opt-in", "double-opt-in", "opt-out"), "a way of asking")), required=True, default={}
+        Regional(Word(("opt-in", "double-opt-in", "opt-out", "notice"), "a way of asking")),
+        required=True,
+        default={},
     )
     by: tuple[Name, ...] = key(Many(Reference("people", "ends")), default=())
     with_party: tuple[Name, ...] = key(Many(Reference("parties")), name="with", default=())
@@ -49,7 +54,7 @@ BRANCHES = (Choice,)
 
 
 def check(policy: Policy, problems: Problems, today: date) -> None:
-    """Report choices nobody uses, and children whom nobody protects."""
+    """Report choices nobody uses, people asked for less than the law wants, and children whom nobody protects."""
     used = {
         name
         for promise in policy.every_promise()
@@ -66,7 +71,43 @@ def check(policy: Policy, problems: Problems, today: date) -> None:
                 help="name it in a purpose, collection or disclosure, or take it out",
                 law=policy.cite("Art. 5(1)(a)"),
             )
+        _least(policy, choice, problems)
     _children(policy, choices, problems)
+
+
+def _least(policy: Policy, choice: Choice, problems: Problems) -> None:
+    """Being told is no choice where the law gives one, and silence no yes where it wants one.
+
+    Silence for a consent is told where the consent is: see `purposes`.
+    """
+    if not choice.ask:
+        return  # told where it was read
+    places = {area for name in policy.laws for area in law(name).regions} | set(choice.ask)
+    for promise in waiting(policy, choice):
+        places |= set(getattr(promise, "ground", ()))
+    for region in sorted(places - {"elsewhere"}):
+        ask, least = words.applicable(choice.ask, region), floor(policy, choice, region)
+        if least is None or ASKS.index(least.ask) >= ASKS.index(ask):
+            continue
+        where = words.region_name(region)
+        if ask == "notice":
+            problems.error(
+                "told-not-asked",
+                f"in {where} people are told of `{choice.name}`, and the law there gives them a choice",
+                ask.span,
+                help=f"ask: {least.ask}, at least there",
+                law=least.article,
+            )
+            return
+        if "consent" not in about(policy, choice, region):
+            problems.finding(
+                "silence-for-a-yes",
+                f"in {where} `{choice.name}` takes silence for a yes, and the law there wants one",
+                ask.span,
+                help=f"ask: {least.ask}, at least there; Kept asks so until the file does",
+                law=least.article,
+            )
+            return
 
 
 def _children(policy: Policy, choices: list[Choice], problems: Problems) -> None:
@@ -121,6 +162,7 @@ def sentence(policy: Policy, promise: Choice) -> str:
         "opt-in": f"we ask {guardian or 'you'} first, and nothing happens without a yes",
         "double-opt-in": f"we ask {guardian or 'you'} first, and by e-mail once more; "
         "nothing happens without both yeses",
+        "notice": f"we tell {guardian or 'you'}, and do it without asking",
         "opt-out": f"this is on until {guardian or 'you'} {'switches' if guardian else 'switch'} it off, at any time",
     }
     asked = by_region({region: ways[ask] for region, ask in promise.ask.items()})

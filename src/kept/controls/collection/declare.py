@@ -45,6 +45,12 @@ class NeverCollected(Promise):
         default=(),
     )
     of: tuple[Name, ...] = key(Many(Reference("people", "ends")), default=())
+    then: Name | None = key(Word(("refuse", "blot-out"), "what happens to a card number at an entrance"))
+
+    @property
+    def blots_out(self) -> bool:
+        """Whether a card number is blotted out of what is taken, which is refused otherwise."""
+        return self.then == "blot-out"
 
 
 BRANCHES = (Collecting, NeverCollected)
@@ -128,6 +134,13 @@ def _never(policy: Policy, promise: NeverCollected, problems: Problems) -> None:
             promise.at("never"),
             help="add of: a kind of person",
         )
+    if promise.then is not None and (others := [word for word in promise.never if word != "card-number"]):
+        problems.error(
+            "not-a-card-number",
+            f"`{promise.name}` says what happens to card numbers, and forbids {others[0]} as well",
+            promise.at("then"),
+            help="then: belongs to never: card-number alone; make it an entry of its own",
+        )
     for data in policy.data.values():
         about = {owner for owner in policy.owners(data) if not kinds or kinds & set(policy.chain(owner))}
         if "anything" in promise.never and kinds and about:
@@ -169,7 +182,12 @@ def sentence(policy: Policy, promise: Collecting | NeverCollected) -> str:
             "card-number": f"We never take full card numbers{about and f' of {whom}'}.",
             "health": f"We never collect data about {f'the health of {whom}' if whom else 'anyone’s health'}.",
         }
-        return " ".join(never[word] for word in promise.never)
+        told = [never[word] for word in promise.never]
+        if promise.then == "refuse":
+            told.append("What holds one is not accepted.")
+        elif promise.then is not None:
+            told.append("Where one is written to us all the same, we blot it out before anything is kept.")
+        return " ".join(told)
     names = (*promise.takes, *promise.optional)
     you = {str(owner.who) for name in names if name in policy.data for owner in policy.data[name].of}
     you |= {

@@ -12,6 +12,7 @@ from sqlalchemy import func, select, update
 
 from kept.company import Company
 from kept.controls.choices.declare import Choice
+from kept.controls.choices.records import book
 from kept.controls.purposes.declare import Purpose
 from kept.controls.retention import placed
 from kept.controls.rights import recipients, register
@@ -90,6 +91,13 @@ class Instruct(Acting):
                     ),
                     rows,
                 )
+        if self.verb == "withdraw":
+            whos = dict(zip(detail.requests, detail.persons(), strict=True))
+            said = [(str(row["request"]), str(row["scope"])) for row in rows]
+            book.record(
+                company,
+                [book.New(whos[id], scope, "no", "request", record=id) for id, scope in said],
+            )
         self.batches.remember(act)
 
     def _close(self, act: str) -> None:

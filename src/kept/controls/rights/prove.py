@@ -60,8 +60,32 @@ def prove(company: Company, promise: Promise) -> list[Proof]:
     return proofs
 
 
+def _standing(company: Company, verb: str) -> dict[str, int]:
+    """How many requests of a verb are done, open, refused, held up by a fault, and past their clock."""
+    now = company.clock().isoformat()
+    with company.state.read() as connection:
+        counted: dict[str, int] = dict(
+            connection.execute(
+                select(requests.c.state, func.count())
+                .where(requests.c.verb == verb)
+                .group_by(requests.c.state)
+            ).all()
+        )
+        late = connection.execute(
+            select(func.count()).where(
+                requests.c.verb == verb, requests.c.due < func.coalesce(requests.c.closed, now)
+            )
+        ).scalar_one()
+    return {
+        "done": counted.get("done", 0),
+        "open": counted.get("open", 0),
+        "refused": counted.get("refused", 0),
+        "past_due": late,
+    }
+
+
 def _clocks(company: Company, right: str) -> Proof:
-    measured = register.standing(company, right)
+    measured = _standing(company, right)
     stuck = batches.problems(company)
     failed = sum(one.act in stuck for one in register.listing(company, verb=right)) if stuck else 0
     measured["failed"] = failed

@@ -10,8 +10,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
@@ -287,25 +286,6 @@ def is_due(company: Company) -> bool:
         return connection.execute(query).first() is not None
 
 
-def expire(company: Company, after: timedelta) -> list[str]:
-    """Remove the answers that were there for so long; the requests they were for, which note it.
-
-    A file is looked at only when it is that old itself: there may be a hundred thousand.
-    """
-    now = company.clock()
-    oldest = (now - after).timestamp()
-    files = company.answers.glob("*.zip") if company.answers.is_dir() else ()
-    ids = [path.stem for path in files if _changed(path) <= oldest]
-    found = of_ids(company, ids)
-    over = [one.id for one in found if one.closed is not None and one.closed <= now - after]
-    for id in over:
-        (company.answers / f"{id}.zip").unlink(missing_ok=True)
-    if over:
-        with company.state.write() as connection:
-            happen(company, connection, over, Event(now, "expired"))
-    return over
-
-
 def change(company: Company, ids: Sequence[str], *events_: Event, **values: Any) -> None:
     """Write values into open requests, with what happened to each; a closed one stays as it is."""
     with company.state.write() as connection:
@@ -376,50 +356,6 @@ def close(
         ),
         [{"request": id, "told": json.dumps(dict(outcome))} for id, outcome in outcomes.items()],
     )
-
-
-def answered(company: Company, pseudonyms: Sequence[str]) -> dict[str, str]:
-    """Every request ever answered with a zip for these people, with the pseudonym it stands under."""
-    found: dict[str, str] = {}
-    with company.state.read() as connection:
-        for part in parts(pseudonyms):
-            query = select(requests.c.id, requests.c.pseudonym).where(
-                requests.c.verb.in_(("access", "export")), requests.c.pseudonym.in_(part)
-            )
-            found |= {row.id: row.pseudonym for row in connection.execute(query)}
-    return found
-
-
-def standing(company: Company, verb: str) -> dict[str, int]:
-    """How many requests of a verb are done, open, refused, held up by a fault, and past their clock."""
-    now = company.clock().isoformat()
-    with company.state.read() as connection:
-        counted: dict[str, int] = dict(
-            connection.execute(
-                select(requests.c.state, func.count())
-                .where(requests.c.verb == verb)
-                .group_by(requests.c.state)
-            ).all()
-        )
-        late = connection.execute(
-            select(func.count()).where(
-                requests.c.verb == verb, requests.c.due < func.coalesce(requests.c.closed, now)
-            )
-        ).scalar_one()
-    return {
-        "done": counted.get("done", 0),
-        "open": counted.get("open", 0),
-        "refused": counted.get("refused", 0),
-        "past_due": late,
-    }
-
-
-def _changed(path: Path) -> float:
-    """When a file was written, in seconds since 1970; one that somebody has removed meanwhile is never old."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return float("inf")
 
 
 def _read(row: Row[Any]) -> Request:

@@ -10,6 +10,7 @@ from kept.company import Company
 from kept.controls.purposes.enforce import fall_due
 from kept.controls.rights import batches, letters, register, tasks
 from kept.controls.rights.acting import Acting
+from kept.controls.rights.answers import given
 from kept.controls.rights.erasing import again, cleaning
 from kept.controls.rights.erasing.erase import Erase
 from kept.controls.rights.outcome import Result, result_of
@@ -53,7 +54,7 @@ class Carrier:
         for request in register.listing(company, awaits=("identity",)):
             if request.until is not None and request.until <= now:
                 self._lapse(request)
-        register.expire(company, timedelta(days=letters.ANSWER_DAYS))
+        given.expire(company, timedelta(days=letters.ANSWER_DAYS))
         for request in register.listing(company, awaits=("period",)):
             if request.until is not None and request.until <= now and request.act is not None:
                 touched.append(request.id)

@@ -10,7 +10,7 @@ from typing import ClassVar
 from kept.company import Company
 from kept.controls.rights import register, tasks, uploads
 from kept.controls.rights.acting import Acting, Legs
-from kept.controls.rights.answers import answer
+from kept.controls.rights.answers import answer, chosen
 from kept.controls.rights.answers.archives import Archives, Frame, slots_of
 from kept.controls.rights.answers.forms import Slot
 from kept.controls.rights.batches import Batches
@@ -160,6 +160,8 @@ class Access(Acting):
         names = data_of(walk) if walk is not None else {}
         for store, tables in records.items():
             names |= {f"{store}.{table}": dict(columns) for table, columns in tables.items()}
+        choices = self.chosen(kind, people)
+        names |= {chosen.PLACE: chosen.NAMES} if choices else {}
         try:
             company.answers.mkdir(mode=0o700, exist_ok=True)
         except OSError as wrong:
@@ -184,7 +186,13 @@ class Access(Acting):
             for store, tables in records.items():
                 for place, rows in self._records(act, kind, list(people), store, tables):
                     archives.take(place, rows)
+            if choices:
+                archives.take(chosen.PLACE, choices)
             return archives.write()
+
+    def chosen(self, kind: str, keys: Iterable[Key]) -> list[tuple[Key, Mapping[str, object]]]:
+        """What each of these people chose, as far as an answer tells it."""
+        return chosen.rows(self.company, kind, keys)
 
     def _records(
         self, act: str, kind: str, keys: Sequence[Key], store: str, tables: Columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib.resources import files
 from typing import ClassVar
@@ -14,7 +14,7 @@ from kept.controls.rights.answers.forms import Slot, as_json
 from kept.controls.rights.answers.portable import exported, portable
 from kept.controls.rights.places import Columns
 from kept.policy.policy import Policy
-from kept.stores.walk import Walk
+from kept.stores.walk import Key, Walk
 
 SCHEMA = "urn:kept:export:1"
 """The version of the form of `data.json`; a form that an older reader could misread gets another number."""
@@ -44,6 +44,9 @@ class Export(Access):
             }
             for store, tables in super().columns(kind).items()
         }
+
+    def chosen(self, kind: str, keys: Iterable[Key]) -> list[tuple[Key, Mapping[str, object]]]:
+        return []  # an answer to access tells it; it is of no use to another company
 
     def frame(self, kind: str, slots: Mapping[str, tuple[Slot, ...]]) -> Frame:
         return frame(self.company.policy, kind, self.company.clock(), slots)

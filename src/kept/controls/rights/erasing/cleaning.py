@@ -15,7 +15,7 @@ from sqlalchemy import URL, make_url
 from kept.company import Company
 from kept.controls.retention.holds import not_past
 from kept.controls.rights import register
-from kept.controls.rights.answers import answer
+from kept.controls.rights.answers import answer, given
 from kept.controls.rights.batches import Batches, Detail
 from kept.controls.rights.erasing import closing, prints
 from kept.controls.rights.erasing.chance import telling
@@ -295,7 +295,7 @@ class Cleaning:
         if not paths:
             return
         act_of = {self.requests[id].pseudonym: act for act, d in self.acts.items() for id in d.requests}
-        answered = register.answered(company, list(act_of))
+        answered = given.answered(company, list(act_of))
         going = {request: {act_of[p]} for request, p in answered.items() if request in paths}
         sought = answer.Sought(self._wanted())
         holding = {r: sought.inside(path) for r, path in paths.items() if r not in answered}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection
 
 from kept.company import Company
+from kept.controls.choices.records.forgetting import forget
 from kept.controls.rights import letters
 from kept.controls.rights.batches import Batches, Detail
 from kept.controls.rights.erasing.prints import SET
@@ -67,6 +68,7 @@ def close(
             outcomes[request] |= {"by_word": word} if word else {}
             known.setdefault(who, []).extend(detail.traces.get("known", {}).get(who, {}).values())
     company.ledger.append_many(entries)
+    forget(company, [person for detail in acts.values() for person in detail.persons()])
     company.pseudonyms.forget(known)
 
     def write(connection: Connection) -> None:

@@ -1,0 +1,115 @@
+"""Reading what people chose: what is in force, and everything that ever was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from kept.company import Company
+from kept.controls.choices.records import subjects
+from kept.controls.choices.records.states import AGAINST, AUTOMATIC, STANDING, State
+from kept.controls.rights.people import Person
+from kept.state.tables import choice_events
+
+CHUNK = 5000
+
+
+@dataclass(frozen=True)
+class Event:
+    """One change of a choice. Times are UTC; `took` is whether it counted when it came."""
+
+    number: int
+    record: str
+    subject: int
+    choice: str
+    scope: str
+    answer: str
+    state: State
+    took: bool
+    at: datetime
+    received: datetime
+    way: str
+    by: str | None
+    notice: str | None
+    meaning: str
+    region: str | None
+    until: datetime | None
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether nobody chose it: a signal, a device, an import. It never overrides what somebody did."""
+        return self.way in AUTOMATIC
+
+    def stands(self, now: datetime) -> bool:
+        """Whether it is a yes that has not lapsed."""
+        return self.state in STANDING and (self.until is None or now < self.until)
+
+    @property
+    def is_against(self) -> bool:
+        """Whether it is a no."""
+        return self.state in AGAINST
+
+
+Key = tuple[str, str]
+"""A choice and its scope."""
+
+
+def current(company: Company, whos: Sequence[Person]) -> dict[Person, dict[Key, Event]]:
+    """For each person who ever chose anything, the event in force of each choice and scope."""
+    with company.state.read() as connection:
+        numbers = subjects.find(company, whos, connection)
+        found = in_force(connection, numbers.values())
+    return {who: found.get(number, {}) for who, number in numbers.items()}
+
+
+def in_force(connection: Connection, numbers: Iterable[int]) -> dict[int, dict[Key, Event]]:
+    """The same by the subjects' numbers, in a transaction under way."""
+    found: dict[int, dict[Key, Event]] = {}
+    given = sorted(set(numbers))
+    for start in range(0, len(given), CHUNK):
+        query = (
+            select(choice_events)
+            .where(choice_events.c.subject.in_(given[start : start + CHUNK]), choice_events.c.took == 1)
+            .order_by(choice_events.c.number)
+        )
+        for row in connection.execute(query):
+            event = event_of(row)
+            found.setdefault(event.subject, {})[event.choice, event.scope] = event
+    return found
+
+
+def history(company: Company, who: Person) -> list[Event]:
+    """Everything somebody ever chose, oldest first, with what did not count."""
+    return histories(company, [who]).get(who, [])
+
+
+def histories(company: Company, whos: Sequence[Person]) -> dict[Person, list[Event]]:
+    """The same for many, of whom those who never chose anything are missing."""
+    found: dict[Person, list[Event]] = {}
+    with company.state.read() as connection:
+        people = {number: who for who, number in subjects.find(company, whos, connection).items()}
+        numbers = sorted(people)
+        for start in range(0, len(numbers), CHUNK):
+            mine = choice_events.c.subject.in_(numbers[start : start + CHUNK])
+            for row in connection.execute(select(choice_events).where(mine).order_by(choice_events.c.number)):
+                found.setdefault(people[row.subject], []).append(event_of(row))
+    return found
+
+
+def of_record(company: Company, record: str) -> list[Event]:
+    """The events of one record: what somebody chose at one time."""
+    with company.state.read() as connection:
+        query = select(choice_events).where(choice_events.c.record == record)
+        return [event_of(row) for row in connection.execute(query.order_by(choice_events.c.number))]
+
+
+def event_of(row: Any) -> Event:
+    """An event from its row."""
+    values = dict(row._mapping)
+    for name in ("at", "received", "until"):
+        values[name] = datetime.fromisoformat(values[name]) if values[name] is not None else None
+    return Event(**values | {"took": bool(values["took"])})
