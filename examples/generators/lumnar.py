@@ -77,7 +77,7 @@ def build(
 def plant(
     directory: Path, seed: int, *, now: datetime | None = None, url: str | None = None
 ) -> dict[str, str]:
-    """Break three promises; answers by promise how many rows break each, and how."""
+    """Break four promises; answers by promise how many rows break each, and how."""
     draw, today = random.Random(f"plant {seed}"), seconds(now)
     with opened(url or directory / "app.sqlite") as database:
         last = database.number("SELECT max(id) FROM customers")
@@ -92,6 +92,7 @@ def plant(
         database.run("UPDATE customers SET card = '4242 4242 4242 4242' WHERE id % 10 = 1")
         cards = database.number("SELECT count(*) FROM customers WHERE card IS NOT NULL")
     return {
+        "collection.cards": f"{cards} full numbers of cards",
         "collection.no-more": f"{cards} numbers of cards in a column nobody declared",
         "retention.account": f"{len(gone)} accounts closed more than 30 days ago",
         "retention.visits": f"{len(old)} sessions older than 13 months",

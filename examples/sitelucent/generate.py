@@ -178,6 +178,7 @@ def _contact_requests(file: Path, draw: random.Random, people: int, today: int) 
         closed = _at(asked + draw.randrange(1, 30) * DAY) if number % 4 else None
         contact = {"firstname": first, "lastname": last, "email": f"{first}.{last}@mail.example".lower()}
         contact |= {"phone": f"+32 2 555 {number % 100:02} {number % 97:02}", "createdate": _at(asked)}
+        contact |= {"source": "lead"}  # a property of the company's own: who entered it
         contacts.append({"id": str(number), "properties": contact})
         deal = {"dealname": "Contact request", "hubspot_owner_id": str(draw.randrange(1, STAFF + 1))}
         tied = {"contacts": {"results": [{"id": str(number)}]}}

@@ -79,6 +79,16 @@ class Company:
         """Where people reach the pages that Kept serves (`KEPT_PUBLIC_URL`); empty where it serves none."""
         return self.settings.get("KEPT_PUBLIC_URL", "").rstrip("/")
 
+    @cached_property
+    def sites(self) -> Mapping[str, str]:
+        """The addresses of the stores that are sites, by store; one whose setting is missing isn't among them."""
+        values, found = settings(self.directory), dict[str, str]()
+        for name, store in self.policy.stores.items():
+            if store.sort == "browser" and store.address is not None:
+                address = str(store.address)
+                found[str(name)] = values.get(address[1:], "") if address.startswith("$") else address
+        return {name: address for name, address in found.items() if address}
+
     @property
     def can_write(self) -> bool:
         """Whether letters can be sent: there is a mail server (`KEPT_SMTP_URL`)."""

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from kept.cli.company import directory, file, formats, opened
+from kept.controls.collection.browser import scan
+from kept.errors import KeptError
 from kept.evidence.board import Board
 from kept.evidence.board import prove as measure
 
@@ -20,10 +22,18 @@ STYLES = {"kept": "green", "broken": "bold red", "attested": "yellow", "unproven
 @click.command()
 @file
 @directory
+@click.option("--scan", "look", is_flag=True, help="Look at the company's sites in a real browser first.")
 @formats("table", "json", "junit")
-def prove(file: Path | None, folder: Path | None, form: str) -> None:
+def prove(file: Path | None, folder: Path | None, look: bool, form: str) -> None:
     """Show the board: every promise, measured now. Exits with 1 if any is broken."""
     with opened(folder, file) as company:
+        for store in scan.browser_stores(company.policy) if look else ():
+            try:
+                scan.scan(company, store)
+            except (
+                KeptError
+            ) as wrong:  # what wasn't looked at is unproven, or as it was seen less than a day ago
+                click.echo(f"{store} could not be looked at: {wrong}", err=True)
         board = measure(company)
     match form:
         case "json":

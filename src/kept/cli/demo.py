@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import socket
 import sys
 import tempfile
@@ -19,10 +18,11 @@ from typing import Protocol
 import click
 
 import kept
+from kept.cli import demo_site
 from kept.cli.board import show
 from kept.cli.company import at_work, formats
 from kept.company import BEHIND_AN_API, Company
-from kept.controls.collection import enforce as collection
+from kept.controls.collection import mend as mending
 from kept.controls.registry import load
 from kept.controls.retention.enforce import sweep
 from kept.errors import KeptError
@@ -72,6 +72,13 @@ def _load(name: str) -> Example:
     return module
 
 
+def _website(name: str) -> demo_site.Website | None:
+    if not (examples()[name] / "website.py").exists():
+        return None
+    module: demo_site.Website = importlib.import_module(f"kept.examples.{name}.website")
+    return module
+
+
 @click.command()
 @click.argument("name", metavar="[COMPANY]", default="sitelucent")
 @click.option("--people", type=click.IntRange(1, 5_000_000), default=2000, show_default=True)
@@ -84,6 +91,7 @@ def _load(name: str) -> Example:
 )
 @click.option("--no-enforce", is_flag=True, help="Leave what was planted, to find and mend it yourself.")
 @click.option("--serve/--no-serve", default=True, help="Serve the board as a page afterwards.")
+@click.option("--scan/--no-scan", "look", default=True, help="Look at the company's site in a real browser.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="The page's port.  [default: any free one]"
 )
@@ -95,11 +103,12 @@ def demo(
     folder: Path | None,
     no_enforce: bool,
     serve: bool,
+    look: bool,
     port: int,
     form: str,
 ) -> None:
     """Build an example company, break promises, show the board, enforce, show it again."""
-    example = _load(name)
+    example, website = _load(name), _website(name)
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise KeptError(
             "the folder is not empty",
@@ -112,27 +121,44 @@ def demo(
     say(f"Building {name} with {people} people in {place} …")
     with _timed(took, "build"):
         example.build(place, people, seed)
+        if website is not None:
+            website.build(place)
     with _timed(took, "plant"):
-        planted = example.plant(place, seed)
+        planted = dict(example.plant(place, seed))
+        if website is not None:
+            planted |= website.plant(place)
     for promise, what in planted.items():
         say(f"  planted against {promise}: {what}")
-    with _standing_in(place, say) as there:
-        _shown(example, place, say, took, form, no_enforce, serve, port, there)
+    with ExitStack() as stack:
+        there = stack.enter_context(_standing_in(place, say))
+        if website is not None:
+            stack.enter_context(demo_site.standing(place, website, say))
+        _shown(example, website, place, say, took, form, no_enforce, serve, look, port, there)
 
 
 def _shown(
     example: Example,
+    website: demo_site.Website | None,
     place: Path,
     say: Callable[[str], None],
     took: dict[str, float],
     form: str,
     no_enforce: bool,
     serve: bool,
+    look: bool,
     port: int,
     there: Sequence[str],
 ) -> None:
     """The board before and after, and what to try next on the company and on people `there` in a stand-in."""
     with at_work(place) as (company, workflows):
+        if website is not None:
+            with _timed(took, "live"):
+                went = website.live(company)
+            say(f"  messages sent: {', '.join(f'{purpose} {number}' for purpose, number in went.items())}")
+        look = look and website is not None and demo_site.can_look(say)
+        if look:
+            with _timed(took, "scan"):
+                demo_site.look(company, say)
         with _timed(took, "prove"):
             before = prove(company)
         if form == "table":
@@ -141,6 +167,11 @@ def _shown(
         if not no_enforce:
             with _timed(took, "enforce"):
                 _enforce(company, workflows, example)
+                if website is not None:
+                    website.mend(place)
+            if look:
+                with _timed(took, "scan again"):
+                    demo_site.look(company, say)
         with _timed(took, "prove again"):
             after = before if no_enforce else prove(company)
         if form == "json":
@@ -180,7 +211,9 @@ def _standing_in(place: Path, say: Callable[[str], None]) -> Iterator[list[str]]
             if declared.sort == "hubspot" and held.exists():
                 hubspot = stack.enter_context(HubSpot())
                 hubspot.load(json.loads(held.read_text("utf-8")))
-                stack.enter_context(_set(place, setting, hubspot.address.replace("://", f"://{TOKEN}@")))
+                stack.enter_context(
+                    demo_site.setting(place, setting, hubspot.address.replace("://", f"://{TOKEN}@"))
+                )
                 say(
                     f"  {name}: a HubSpot of this machine stands in, with {held.name}, while this command runs"
                 )
@@ -191,31 +224,11 @@ def _standing_in(place: Path, say: Callable[[str], None]) -> Iterator[list[str]]
                     if first is not None and str(kind.table) == f"{name}.contacts"
                 ]
             elif declared.sort in BEHIND_AN_API and str(declared.address).startswith("$"):
-                stack.enter_context(_set(place, setting, ""))
+                stack.enter_context(demo_site.setting(place, setting, ""))
                 say(
                     f"  {name}: not connected, for nothing stands in for {declared.sort}; who is there gets no answer"
                 )
         yield there
-
-
-@contextmanager
-def _set(place: Path, setting: str, value: str) -> Iterator[None]:
-    """A setting for this process and, where it has a value, for the company's other commands meanwhile."""
-    file, before = place / ".env", os.environ.get(setting)
-    line = f"{setting}={value}\n"
-    os.environ[setting] = value
-    if value:
-        with file.open("a", encoding="utf-8") as settings:
-            settings.write(line)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[setting]
-        else:
-            os.environ[setting] = before
-        if value:
-            file.write_text(file.read_text("utf-8").replace(line, ""), "utf-8")
 
 
 def _changed(before: Board, after: Board) -> None:
@@ -229,8 +242,8 @@ def _changed(before: Board, after: Board) -> None:
 def _enforce(company: Company, workflows: Workflows, example: Example) -> None:
     sweep(company, workflows)
     example.mend(
-        lambda column: collection.clear(company, column),
-        lambda table, source: collection.name_source(company, table, source),
+        lambda column: mending.clear(company, column),
+        lambda table, source: mending.name_source(company, table, source),
     )
 
 

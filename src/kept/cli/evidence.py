@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 import click
 
 from kept.cli.company import directory, file, formats, opened
+from kept.controls.choices.records import receipt
 from kept.errors import KeptError
 from kept.evidence import attestations
 from kept.evidence.bundle import verify_bundle
+
+_BEGINNING: Final = 64  # bytes by which a receipt is told from a bundle
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
-    "--key", help="The company's public key (hex), as published; without it the bundle's own key is believed."
+    "--key", help="The company's public key (hex), as published; without it the file's own key is believed."
 )
 @click.option(
     "--since",
@@ -25,7 +30,15 @@ from kept.evidence.bundle import verify_bundle
 )
 @formats("text", "json")
 def verify(bundle: Path, key: str | None, since: Path | None, form: str) -> None:
-    """Check a bundle without the company's systems; exits with 1 and names the first entry tampered with."""
+    """Check a bundle, or somebody's receipt, without the company's systems.
+
+    Exits with 1 where it isn't as it was signed: of a bundle the first entry tampered with is named.
+    """
+    if _is_receipt(bundle):
+        if since is not None:
+            raise KeptError("a receipt has no history to compare", help="--since is for bundles")
+        _verify_receipt(bundle, key, form)
+        return
     known = verify_bundle(since, trusted_key=key).head if since is not None else None
     verified = verify_bundle(bundle, trusted_key=key, known_head=known)
     if form == "json":
@@ -46,6 +59,20 @@ def verify(bundle: Path, key: str | None, since: Path | None, form: str) -> None
         click.echo(f"good: {verified}")
         for act, number in sorted(verified.acts.items()):
             click.echo(f"  {act}: {number}")
+
+
+def _is_receipt(path: Path) -> bool:
+    with path.open("rb") as file:
+        return receipt.is_one(file.read(_BEGINNING))
+
+
+def _verify_receipt(path: Path, key: str | None, form: str) -> None:
+    with path.open("rb") as file:
+        verified = receipt.verify(file.read(receipt.LIMIT + 1), key)
+    if form == "json":
+        click.echo(json.dumps(asdict(verified)))
+    else:
+        click.echo(f"good: {verified}")
 
 
 @click.command()

@@ -9,7 +9,21 @@ import traceback
 import click
 
 from kept import __version__
-from kept.cli import board, demo, ending, evidence, hold, policy, register, serve, sweep
+from kept.cli import (
+    board,
+    choices,
+    collect,
+    consents,
+    demo,
+    ending,
+    evidence,
+    hold,
+    policy,
+    register,
+    scan,
+    serve,
+    sweep,
+)
 from kept.errors import KeptError, TransientError
 
 EXIT_CODES = """
@@ -29,12 +43,16 @@ def kept() -> None:
 for command in (
     *policy.COMMANDS,
     *board.COMMANDS,
+    *scan.COMMANDS,
     *sweep.COMMANDS,
     *register.COMMANDS,
     *serve.COMMANDS,
     *ending.COMMANDS,
     *hold.COMMANDS,
     *evidence.COMMANDS,
+    *choices.COMMANDS,
+    *collect.COMMANDS,
+    *consents.COMMANDS,
     *demo.COMMANDS,
 ):
     kept.add_command(command)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from kept.cli.company import at_work, directory, file, formats, opened
-from kept.controls.collection import enforce as collection
+from kept.controls.collection import mend as mending
 from kept.controls.retention.enforce import due, sweep
 from kept.errors import TransientError
 
@@ -86,7 +86,7 @@ def mend() -> None:
 def clear(column: str, folder: Path | None) -> None:
     """Empty an undeclared COLUMN (store.table.column) in every row."""
     with opened(folder) as company:
-        rows = collection.clear(company, column)
+        rows = mending.clear(company, column)
     click.echo(f"{column}: {rows} rows cleared.")
 
 
@@ -97,7 +97,7 @@ def clear(column: str, folder: Path | None) -> None:
 def source(table: str, source: str, folder: Path | None) -> None:
     """Say of the rows of TABLE (store.table) without a source that they came from SOURCE."""
     with opened(folder) as company:
-        rows = collection.name_source(company, table, source)
+        rows = mending.name_source(company, table, source)
     click.echo(f"{table}: {rows} rows now say that they came from {source}.")
 
 

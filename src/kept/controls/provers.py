@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kept.company import Company
+from kept.controls.choices import prove as choices
 from kept.controls.collection import prove as collection
 from kept.controls.purposes import prove as purposes
 from kept.controls.retention import prove as retention
@@ -14,14 +15,14 @@ from kept.policy.entry import Promise
 
 PROVERS: dict[str, Callable[[Company, Promise], list[Proof]]] = {
     "collection": collection.prove,
+    "choices": choices.prove,
     "purposes": purposes.prove,
     "retention": retention.prove,
     "rights": rights.prove,
 }
 
 MISSING = {
-    "choices": "Nothing measures it yet: Kept does not ask or keep choices in this version.",
-    "purposes": "Nothing measures it yet: no gate stands before the uses of data in this version.",
+    "purposes": "Nothing measures it yet: the gate decides by choices alone in this version.",
     "disclosure": "Nothing measures it yet: Kept keeps no register of disclosures in this version.",
     "security": "Nothing measures it yet: Kept does not look at connections, hashes or places in this version.",
     "notices": "Nothing measures it yet: Kept sends no notices in this version.",

@@ -85,8 +85,8 @@ class Refused(KeptError):
         self.status = status
 
 
-def router(office: Office) -> APIRouter:
-    """The paths of the API; every one wants the token."""
+def guarded(office: Office) -> APIRouter:
+    """Paths under `/api`, every one of which wants the token."""
 
     def allowed(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
         token = office.company.settings.get("KEPT_API_TOKEN", "")
@@ -95,7 +95,12 @@ def router(office: Office) -> APIRouter:
         if given is None or not hmac.compare_digest(given.credentials.encode(), token.encode()):
             raise Refused(401, "the token is missing or wrong", "send it as `Authorization: Bearer …`")
 
-    made = APIRouter(prefix="/api", dependencies=[Depends(allowed)])
+    return APIRouter(prefix="/api", dependencies=[Depends(allowed)])
+
+
+def router(office: Office) -> APIRouter:
+    """Requests: received, shown, and what staff do with them."""
+    made = guarded(office)
 
     async def at_desk(do: Callable[[Desk], Any]) -> Any:
         def inside() -> Any:

@@ -21,13 +21,13 @@ class NotAForm(KeptError):
     """What came is no form of ours."""
 
 
-async def fields(request: Request) -> dict[str, str]:
+async def fields(request: Request, most: int = MOST) -> dict[str, str]:
     """The fields of a form, each once; raises NotAForm for another kind of body, or too many of them."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise NotAForm("this is not a form of ours", help="use the form on our page")
     try:
-        pairs = parse_qsl((await request.body()).decode("utf-8"), keep_blank_values=True, max_num_fields=MOST)
+        pairs = parse_qsl((await request.body()).decode("utf-8"), keep_blank_values=True, max_num_fields=most)
     except ValueError:  # not UTF-8, or too many fields
         raise NotAForm("the form can't be read", help="use the form on our page") from None
     found = dict(reversed(pairs))  # of a field given twice the first counts

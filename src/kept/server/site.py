@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from kept.errors import KeptError, TransientError
-from kept.server import api, ask, person, verify
+from kept.server import api, ask, banner, choosing, collecting, leaving, person, preferences, receipts, verify
 from kept.server.fields import NotAForm
 from kept.server.guard import LOG, Guard, TooMuch
 from kept.server.office import Office
@@ -24,7 +24,7 @@ _TITLES: Final = {404: "There is no such page", 405: "This page can't be used li
 
 
 def site(office: Office) -> ASGIApp:
-    """The pages for people (`/ask`, `/verify/…`, `/request/…`) and the API (`/api/…`, described in OpenAPI)."""
+    """The banner, the pages for people (`/ask`, `/preferences/…`, …) and the API (`/api/…`, described in OpenAPI)."""
     server = FastAPI(
         title="Kept",
         summary="Requests of people, for the company's own systems.",
@@ -34,8 +34,16 @@ def site(office: Office) -> ASGIApp:
         redirect_slashes=False,  # it would redirect to whatever host the visitor names
     )
     pages = [*(_style(name) for name in STYLES), *ask.routes(office), *verify.routes(office)]
-    server.router.routes.extend([*pages, *person.routes(office)])
+    pages += [
+        *banner.routes(office),
+        *receipts.routes(office),
+        *leaving.routes(office),
+        *preferences.routes(office),
+    ]
+    server.router.routes.extend([*pages, *person.routes(office), *collecting.pages(office)])
     server.include_router(api.router(office))
+    server.include_router(choosing.router(office))
+    server.include_router(collecting.router(office))
 
     def fault(path: str, wrong: Exception) -> Response:
         """What went wrong, for a program or for a person; never with anybody's data."""

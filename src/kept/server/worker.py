@@ -14,6 +14,10 @@ from typing import Final
 
 from kept.company import Company
 from kept.controls.acts import kinds
+from kept.controls.choices.messages import due
+from kept.controls.choices.records.book import whole_ledger
+from kept.controls.choices.records.lapses import lapse
+from kept.controls.collection.persons.verified import tidy
 from kept.controls.rights import intake, register
 from kept.controls.rights.desk import Desk
 from kept.errors import KeptError
@@ -25,6 +29,8 @@ ALL: Final = (
     600.0  # seconds after which everything is looked through, due or not: holds that end, answers that expire
 )
 MAIL: Final = 60.0  # seconds between two looks into the mailbox
+CHOICES: Final = 60.0  # seconds between two looks for yeses that are over
+DAY: Final = 86_400.0
 FIRST: Final = 5.0  # seconds to wait after a first error, doubled each time
 LONGEST: Final = 300.0
 
@@ -55,8 +61,11 @@ class Worker:
         self.duties = [
             Duty("looking at what came in", self._look),
             Duty("working on requests", self._work),
+            Duty("asking for second yeses", self._confirm),
             Duty("sending letters", self._send),
             Duty("fetching mail", self._fetch, every=MAIL),
+            Duty("ending what lapsed", self._lapse, every=CHOICES),
+            Duty("letting go of what was never used", self._tidy, every=DAY),
         ]
 
     def start(self) -> None:
@@ -131,6 +140,23 @@ class Worker:
         sent = Desk(company, kinds(company)).post()
         if sent is not None and (sent.sent or sent.failed):
             LOG.info("%d letters sent, %d wait, %d could not be sent", sent.sent, sent.waiting, sent.failed)
+
+    def _confirm(self) -> None:
+        if not due.is_due(self.office.company):
+            return
+        with self.office.fresh() as company:
+            written = due.write_due(company)
+        if written:
+            LOG.info("%d people are asked to confirm their yes", written)
+
+    def _lapse(self) -> None:
+        lapsed = lapse(self.office.company)
+        if lapsed:
+            LOG.info("%d yeses are over", lapsed)
+        whole_ledger(self.office.company)
+
+    def _tidy(self) -> None:
+        tidy(self.office.company)
 
     def _fetch(self) -> None:
         with self.office.fresh() as company:

@@ -5,9 +5,11 @@ Times are text in ISO 8601, UTC, so that they compare as they are.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, text
 
 metadata = MetaData()
+
+_MANY = BigInteger().with_variant(Integer, "sqlite")  # more than 2,147,483,647, which SQLite's own integers hold anyway
 
 # One act: what is carried out in one go, for a batch of requests of one verb, or a sweep. `detail` is sealed and goes
 # when the act is closed. `worker` is whoever is at it.
@@ -235,7 +237,7 @@ meanings = Table(
 choice_events = Table(
     "choice_events",
     metadata,
-    Column("number", Integer, primary_key=True),
+    Column("number", _MANY, primary_key=True),
     Column("record", String(32), nullable=False),
     Column("subject", Integer, nullable=False),
     Column("choice", String(200), nullable=False),
@@ -253,7 +255,12 @@ choice_events = Table(
     Column("until", String(32)),  # when a yes lapses
     Index("choice_events_by_record", "record", "choice", "scope", unique=True),
     Index("choice_events_by_subject", "subject", "choice", "scope", "number"),
-    Index("choice_events_by_end", "until"),
+    Index(
+        "choice_events_by_end",
+        "until",
+        sqlite_where=text("until IS NOT NULL"),
+        postgresql_where=text("until IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -276,7 +283,7 @@ choice_readers = Table(
     Column("id", String(32), primary_key=True),
     Column("since", String(32), nullable=False),
     Column("seen", String(32), nullable=False),
-    Column("position", Integer, nullable=False),
+    Column("position", _MANY, nullable=False),
     Column("asked", Integer, nullable=False, default=0),
     Column("events", Integer, nullable=False, default=0),
     Column("longest", Integer, nullable=False, default=0),  # milliseconds
@@ -303,7 +310,7 @@ sends = Table(
     Column("purpose", String(200), nullable=False),
     Column("channel", String(20), nullable=False),
     Column("at", String(32), nullable=False),
-    Column("event", Integer),  # the answer it stood on; empty where none was needed
+    Column("event", _MANY),  # the answer it stood on; empty where none was needed
     Index("sends_by_purpose", "purpose", "at"),
     Index("sends_by_subject", "subject"),
     sqlite_autoincrement=True,

@@ -366,6 +366,12 @@ def _holds(record: Record, one: Mapping[str, Any]) -> bool:
     match one["operator"]:
         case "IN":  # HubSpot wants the values of text in small letters
             return has is not None and has.lower() in one["values"]
+        case "NOT_IN":
+            return has is not None and has.lower() not in one["values"]
+        case "HAS_PROPERTY":
+            return bool(has)
+        case "NOT_HAS_PROPERTY":
+            return not has
         case "EQ":
             return has is not None and has.lower() == str(one["value"]).lower()
         case "GT":

@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from kept.company import Company
+from kept.controls.choices.records.subjects import find
 from kept.controls.rights.people import Person
 from kept.errors import StoreError
 from kept.policy.facts import PersonKind
 from kept.policy.policy import Policy
 from kept.policy.words import regions
+from kept.state.tables import verifications
+from kept.stores.clauses import written
 from kept.stores.conditions import condition
 from kept.stores.own import own_rows
 from kept.stores.walk import Walk
 
 CHUNK: Final = 5000
+AGE: Final = "age"  # what is verified of somebody who was asked how old they are
+OWN: Final = "own"  # and that they speak for themselves
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of somebody. `region` is None where nobody can tell; `kinds` are theirs, the root's among them;
-    `unsure` those that nobody can tell, for want of a birth date that is one, or of the database's answer."""
+    """What is known of somebody. `there`: their key, as it is written, is that of a row of their own; `ended`: they
+    have left. `region` is None where nobody can tell; `kinds` are theirs, the root's among them; `unsure` those that
+    nobody can tell, for want of a birth date that is one, or of the database's answer."""
 
     there: bool
     region: str | None
     kinds: frozenset[str]
     unsure: frozenset[str] = frozenset()
+    ended: bool = False
 
 
 def kinds_within(policy: Policy, root: str) -> list[PersonKind]:
@@ -54,7 +61,39 @@ def facts(company: Company, whos: Sequence[Person]) -> dict[Person, Facts]:
             continue
         for start in range(0, len(people), CHUNK):
             found |= _of_store(company, walk, root, people[start : start + CHUNK])
-    return found
+    return _without_a_date(company, found)
+
+
+def _without_a_date(company: Company, found: dict[Person, Facts]) -> dict[Person, Facts]:
+    """Whoever said once how old they are, and speaks for themselves, is of no kind that one grows out of: a birth date
+    may be left out, or taken back."""
+    unsure = [who for who, told in found.items() if told.there and told.unsure]
+    if not unsure:
+        return found
+    with company.state.read() as connection:
+        numbers = find(company, unsure, connection)
+        own: set[int] = set()
+        for start in range(0, len(numbers), CHUNK):
+            part = list(numbers.values())[start : start + CHUNK]
+            chosen = (verifications.c.what == AGE) & (verifications.c.by == OWN)
+            query = sa.select(verifications.c.subject).where(chosen, verifications.c.subject.in_(part))
+            own |= set(connection.scalars(query))
+    outgrown = young(company.policy)
+    return found | {
+        who: replace(found[who], unsure=found[who].unsure - outgrown)
+        for who in unsure
+        if numbers.get(who) in own
+    }
+
+
+def young(policy: Policy) -> frozenset[str]:
+    """The kinds that one grows out of: those with an upper bound of age."""
+    return frozenset(
+        str(kind.name)
+        for kind in policy.people.values()
+        if kind.when is not None
+        and any(part.of_age and part.operator in ("<", "<=") for part in kind.when.all)
+    )
 
 
 def region_of(value: object) -> str | None:
@@ -66,8 +105,11 @@ def region_of(value: object) -> str | None:
 def _of_store(company: Company, walk: Walk, root: str, people: Sequence[Person]) -> dict[Person, Facts]:
     policy, store = company.policy, company.stores[walk.store]
     kind, within = policy.people[root], kinds_within(policy, root)
-    columns = dict.fromkeys(str(column) for column in (kind.region, kind.born) if column is not None)
+    columns = dict.fromkeys(
+        str(column) for column in (kind.region, kind.born, kind.ended) if column is not None
+    )
     shape = walk.tables[walk.root.table]
+    now = company.clock()
     rows = own_rows(
         store, walk, [who.key for who in people], [one for one in columns if one in shape.columns]
     )
@@ -82,16 +124,25 @@ def _of_store(company: Company, walk: Walk, root: str, people: Sequence[Person])
             )
             continue
         key, row = mine[0]
+        if (
+            tuple(map(written, key)) != who.key
+        ):  # `07` is customer 7, and who asks under another name has no answers
+            found[who] = Facts(False, None, frozenset((root,)))
+            continue
         unsure = {
             str(one.name)
             for one in within
             if one.when is not None
             and any(part.of_age for part in one.when.all)
-            and not _is_date(row.get(str(kind.born)))
+            and not is_date(row.get(str(kind.born)))
         }
         kinds = {str(one.name) for one in within if key in holds[str(one.name)]} - unsure
         found[who] = Facts(
-            True, region_of(row.get(str(kind.region))), frozenset({root, *kinds}), frozenset(unsure)
+            True,
+            region_of(row.get(str(kind.region))),
+            frozenset({root, *kinds}),
+            frozenset(unsure),
+            is_past(row.get(str(kind.ended)), now),
         )
     return found
 
@@ -138,7 +189,20 @@ def test_of(
     return sa.and_(*parts)
 
 
-def _is_date(value: object) -> bool:
+def is_past(value: object, now: datetime) -> bool:
+    """Whether a column says that something is over: a time that has come, or anything that isn't a time."""
+    if value is None or value == "":
+        return False
+    text = value.isoformat() if isinstance(value, date) else str(value)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return True
+    return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)) <= now
+
+
+def is_date(value: object) -> bool:
+    """Whether a birth date is one."""
     if isinstance(value, date | datetime):
         return True
     try:

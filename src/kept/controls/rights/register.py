@@ -37,7 +37,7 @@ Awaits = Literal[
     "clean",
 ]
 
-AGAIN: Final = ("replay", "hold-ended")
+AGAIN: Final = ("replay", "hold-ended", "found")
 """Channels by which nobody asks anew: somebody who was erased before is erased again."""
 
 _RECEIVING: Final = 0x6B726563  # "krec": PostgreSQL's lock for whoever makes requests that may join others

@@ -191,6 +191,23 @@ class HubSpotStore:
         )
         return int(answer.map().get("total", 0))
 
+    def count_sources(self, table: str, column: str, allowed: Sequence[str]) -> tuple[int, int]:
+        """How many objects don't say in a property where they came from, and how many say something not `allowed`.
+
+        Search lags a few seconds behind what was just written.
+        """
+        (name,) = self._properties(table, [column])
+        missing = {"propertyName": name, "operator": "NOT_HAS_PROPERTY"}
+        there = {"propertyName": name, "operator": "HAS_PROPERTY"}
+        other = {"propertyName": name, "operator": "NOT_IN", "values": [one.lower() for one in allowed]}
+        return self._matching(table, [missing]), self._matching(table, [there, other])
+
+    def _matching(self, table: str, filters: Sequence[Mapping[str, Any]]) -> int:
+        body = {"filterGroups": [{"filters": list(filters)}], "limit": 1}
+        return int(
+            self._client.post(f"/crm/v3/objects/{self._table(table)}/search", body).map().get("total", 0)
+        )
+
     def _search(self, column: str, values: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Contacts by a property, all pages; by ascending id, for a search pages no further than 10,000."""
         after = "0"

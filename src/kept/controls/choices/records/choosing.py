@@ -22,6 +22,8 @@ HISTORY: Final = (
 )
 PAGE: Final = 500  # people whose choices are in memory at once
 
+_ABOUT: Final = select(subjects_table.c.number, subjects_table.c.kind, subjects_table.c.pseudonym)
+
 Bodies = Mapping[str, Mapping[str, Any]]
 """Canonical JSON that was kept once, by its SHA-256 (hex)."""
 
@@ -42,22 +44,17 @@ class Choosing:
 
 
 def of_record(company: Company, record: str) -> Choosing | None:
-    """What was chosen under an id; None where nothing was. Costs four statements, whatever was chosen."""
+    """What was chosen under an id; None where nothing was. Costs five statements, whatever was chosen."""
     with company.state.read() as connection:
-        query = (
-            select(choice_events, subjects_table.c.kind, subjects_table.c.pseudonym)
-            .join(subjects_table, subjects_table.c.number == choice_events.c.subject)
-            .where(choice_events.c.record == record)
-            .order_by(choice_events.c.number)
-        )
-        rows = connection.execute(query).all()
-        if not rows:
+        query = select(choice_events).where(choice_events.c.record == record)
+        own = [event_of(row) for row in connection.execute(query.order_by(choice_events.c.number))]
+        if not own:
             return None
-        if len({row.subject for row in rows}) > 1:
+        if len({event.subject for event in own}) > 1:
             raise KeptError(
                 "this record id was used for two people, so what stands under it is shown to neither"
             )
-        own = [_event(row) for row in rows]
+        about = connection.execute(_ABOUT.where(subjects_table.c.number == own[0].subject)).one()
         others = (
             select(choice_events)
             .where(
@@ -70,9 +67,7 @@ def of_record(company: Company, record: str) -> Choosing | None:
         beside = [event_of(row) for row in connection.execute(others)]
         shown = _bodies(connection, notices, _notices(own))
         meant = _bodies(connection, meanings, _meanings(own))
-    return Choosing(
-        record, rows[0].kind, rows[0].pseudonym or None, tuple(own), _with(own, beside), shown, meant
-    )
+    return Choosing(record, about.kind, about.pseudonym or None, tuple(own), _with(own, beside), shown, meant)
 
 
 def of_people(company: Company, whos: Sequence[Person] | None = None) -> Iterator[Choosing]:
@@ -80,14 +75,8 @@ def of_people(company: Company, whos: Sequence[Person] | None = None) -> Iterato
     known: dict[str, dict[str, Mapping[str, Any]]] = {"notices": {}, "meanings": {}}
     for numbers in _pages(company, whos):
         with company.state.read() as connection:
-            about = {
-                row.number: row
-                for row in connection.execute(
-                    select(subjects_table.c.number, subjects_table.c.kind, subjects_table.c.pseudonym).where(
-                        subjects_table.c.number.in_(numbers)
-                    )
-                )
-            }
+            rows = connection.execute(_ABOUT.where(subjects_table.c.number.in_(numbers)))
+            about = {row.number: row for row in rows}
             query = select(choice_events).where(choice_events.c.subject.in_(numbers))
             events = [event_of(row) for row in connection.execute(query.order_by(choice_events.c.number))]
             for table, ids in ((notices, _notices(events)), (meanings, _meanings(events))):
@@ -144,17 +133,6 @@ def _with(own: Sequence[Event], others: Iterable[Event]) -> tuple[Event, ...]:
     )
     found = {event.number: event for event in (*own, *same[-HISTORY:])}
     return tuple(found[number] for number in sorted(found))
-
-
-def _event(row: Any) -> Event:
-    """An event from its row, beside which something of its subject stands."""
-    values = row._mapping
-    return event_of(_Row({column.name: values[column.name] for column in choice_events.c}))
-
-
-@dataclass(frozen=True)
-class _Row:
-    _mapping: Mapping[str, Any]
 
 
 def _notices(events: Iterable[Event]) -> list[str]:

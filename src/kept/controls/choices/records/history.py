@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -69,6 +69,13 @@ def current(company: Company, whos: Sequence[Person]) -> dict[Person, dict[Key, 
 def in_force(connection: Connection, numbers: Iterable[int]) -> dict[int, dict[Key, Event]]:
     """The same by the subjects' numbers, in a transaction under way."""
     found: dict[int, dict[Key, Event]] = {}
+    for event in counted(connection, numbers):
+        found.setdefault(event.subject, {})[event.choice, event.scope] = event
+    return found
+
+
+def counted(connection: Connection, numbers: Iterable[int]) -> Iterator[Event]:
+    """Everything of these subjects that took effect, oldest first for each of them."""
     given = sorted(set(numbers))
     for start in range(0, len(given), CHUNK):
         query = (
@@ -76,10 +83,7 @@ def in_force(connection: Connection, numbers: Iterable[int]) -> dict[int, dict[K
             .where(choice_events.c.subject.in_(given[start : start + CHUNK]), choice_events.c.took == 1)
             .order_by(choice_events.c.number)
         )
-        for row in connection.execute(query):
-            event = event_of(row)
-            found.setdefault(event.subject, {})[event.choice, event.scope] = event
-    return found
+        yield from map(event_of, connection.execute(query))
 
 
 def history(company: Company, who: Person) -> list[Event]:
@@ -109,7 +113,21 @@ def of_record(company: Company, record: str) -> list[Event]:
 
 def event_of(row: Any) -> Event:
     """An event from its row."""
-    values = dict(row._mapping)
-    for name in ("at", "received", "until"):
-        values[name] = datetime.fromisoformat(values[name]) if values[name] is not None else None
-    return Event(**values | {"took": bool(values["took"])})
+    return Event(
+        row.number,
+        row.record,
+        row.subject,
+        row.choice,
+        row.scope,
+        row.answer,
+        row.state,
+        bool(row.took),
+        datetime.fromisoformat(row.at),
+        datetime.fromisoformat(row.received),
+        row.way,
+        row.by,
+        row.notice,
+        row.meaning,
+        row.region,
+        datetime.fromisoformat(row.until) if row.until is not None else None,
+    )

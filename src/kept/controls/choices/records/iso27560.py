@@ -1,7 +1,7 @@
 """A choice as a consent record: the mandatory fields of ISO/IEC TS 27560:2023, and those that the GDPR adds.
 
-Fields and their names follow W3C DPV's guide to the specification (consent-27560, table 7.2). A refusal is a record like
-a yes. Whatever the policy file doesn't say is empty, and told among the `findings`.
+Fields and their names follow W3C DPV's guide to the specification (consent-27560, table 7.2). A refusal is a record
+like a yes. Whatever the policy file doesn't say is empty, and told among the `findings`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from kept.controls.choices.records import choosing
 from kept.controls.choices.records.choosing import Choosing
 from kept.controls.choices.records.dpv import STATES
 from kept.controls.choices.records.history import Event
-from kept.controls.choices.records.parties import Findings, controllers, described
+from kept.controls.choices.records.parties import Findings, cite, controllers, described
 from kept.controls.choices.records.processing import purposes
-from kept.controls.choices.records.states import OURS, STANDING
+from kept.controls.choices.records.states import ENDS, OURS, STANDING
 from kept.controls.rights.people import Person
 from kept.policy.policy import Policy
 
@@ -43,7 +43,7 @@ def consent_record(company: Company, chosen: Choosing) -> dict[str, Any]:
     uses = [
         use
         for event in _one_each(chosen.own)
-        for use in purposes(policy, event, chosen.meant.get(event.meaning), company.public_url, findings)
+        for use in purposes(company, event, chosen.meant.get(event.meaning), findings)
     ]
     languages = list(dict.fromkeys(str(shown["language"]) for shown in chosen.shown.values()))
     for event in chosen.own:
@@ -61,10 +61,10 @@ def consent_record(company: Company, chosen: Choosing) -> dict[str, Any]:
             *(one["party_id"] for use in uses for one in use["recipient_third_parties"] if one["party_id"]),
         ]
     )
-    parties = [policy.parties[name] for name in named]  # type: ignore[index]  # a Name is found by any equal str
+    parties = [policy.parties[name] for name in named]
     return {
         "schema_version": SCHEMA,
-        "conforms_to": [RECORD_GDPR if policy.european() else RECORD],
+        "conforms_to": [RECORD_GDPR if cite(policy, region, "") else RECORD],
         "record_id": chosen.record,
         "pii_principal_id": chosen.person,
         "pii_principal_kind": chosen.kind,
@@ -121,8 +121,8 @@ def _validity(event: Event) -> dict[str, str | None]:
 
 
 def _entity(policy: Policy, chosen: Choosing, event: Event) -> str | None:
-    """Who expressed it: the controller for what it did itself, a guardian where theirs is the answer, else the person."""
-    if event.way in OURS:
+    """Who expressed it: the controller for what it did itself, a guardian where they answered, else the person."""
+    if event.way in OURS or event.answer in ("asked", *ENDS):
         us = controllers(policy, event.region)
         return str(us[0].name) if us else None
     choice = policy.section("choices").get(event.choice)

@@ -8,33 +8,39 @@ from __future__ import annotations
 
 from kept.company import Company
 from kept.controls.choices.asking import choices_of
-from kept.controls.choices.records.book import New, Recorded, record
+from kept.controls.choices.declare import Choice
+from kept.controls.choices.records.book import New, Recorded, record, scopes
+from kept.controls.choices.records.effect import is_answer
 from kept.controls.choices.records.history import Event, current
 from kept.controls.rights.people import Person
 
 
 def merge(company: Company, visitor: Person, person: Person) -> list[Recorded]:
-    """Carry a visitor's answers over to the person they turned out to be; harmless when repeated."""
-    both = current(company, [visitor, person])
-    theirs = {str(choice.name) for choice in choices_of(company.policy, person.kind)}
+    """Carry a visitor's answers over to the person they turned out to be; harmless when repeated.
+
+    What is on record of the person already is left out of what is returned.
+    """
+    found = current(company, [visitor]).get(visitor, {})
+    theirs = {str(choice.name): choice for choice in choices_of(company.policy, person.kind)}
     carried = [
-        _carried(person, event)
-        for key, event in both.get(visitor, {}).items()
-        if event.choice in theirs and carries(both.get(person, {}).get(key), event)
+        _carried(company, person, event)
+        for event in found.values()
+        if event.choice in theirs and carries(company, theirs[event.choice], event)
     ]
-    return record(company, carried) if carried else []
+    return [one for one in record(company, carried) if not one.known] if carried else []
 
 
-def carries(own: Event | None, visitor: Event) -> bool:
-    """Whether a visitor's answer counts for the person, whose `own` answer to the same may stand."""
-    if visitor.answer not in ("yes", "no") or visitor.state == "Requested":
-        return False
-    if own is None or (own.is_automatic and not visitor.is_automatic):
-        return True
-    return visitor.is_against and not visitor.is_automatic and not own.is_against and visitor.at > own.at
+def carries(company: Company, choice: Choice, event: Event) -> bool:
+    """Whether a visitor's answer becomes the person's: a yes or a no, and no yes that is somebody else's to give."""
+    return (
+        is_answer(event)
+        and event.scope in scopes(company, choice)
+        and event.state != "Expired"
+        and not (choice.by and event.answer == "yes")
+    )
 
 
-def _carried(person: Person, event: Event) -> New:
+def _carried(company: Company, person: Person, event: Event) -> New:
     return New(
         person,
         event.choice,
@@ -45,4 +51,6 @@ def _carried(person: Person, event: Event) -> New:
         notice=event.notice,
         region=event.region,
         by=event.by,
+        record=company.keys.mac("merge", f"{event.record} {person}".encode()).hex()[:32],
+        carried=True,
     )

@@ -38,6 +38,12 @@ class Findings(list[dict[str, str]]):
             self.append(found)
 
 
+def cite(policy: Policy, region: str | None, article: str) -> str | None:
+    """`GDPR Art. 7(3)`, or the UK GDPR's where that is somebody's law; None where neither is."""
+    under = [name for name in applying(policy.laws, region) if name in policy.european()]
+    return f"{law(under[0]).short} {article}" if under else None
+
+
 def controllers(policy: Policy, region: str | None) -> list[Party]:
     """Who answers for somebody of a region: those who serve it, or everybody where nobody says so."""
     us = policy.us()

@@ -1,7 +1,7 @@
 """What a choice is about, in the words of a consent record: purpose, data, places, periods, recipients, rights.
 
-What a yes was given for is read from the meaning of then; what the policy says of it (where the data lies, for how long,
-who gets it) from the file of now. What the file doesn't say is a finding, and the field is empty.
+What a yes was given for is read from the meaning of then; what the policy says of it (where the data lies, for how
+long, who gets it) from the file of now. What the file doesn't say is a finding, and the field is empty.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
+from kept.company import Company
 from kept.controls.choices.declare import Choice
 from kept.controls.choices.floor import data_of, values_in
 from kept.controls.choices.meaning import SECTIONS
 from kept.controls.choices.records.history import Event
-from kept.controls.choices.records.parties import Findings, authorities, controllers, jurisdiction
+from kept.controls.choices.records.parties import Findings, authorities, cite, controllers, jurisdiction
 from kept.controls.registry import sentence
 from kept.controls.retention.declare import Retention
 from kept.laws.law import law, safeguard
@@ -24,7 +25,6 @@ from kept.policy.entry import Promise
 from kept.policy.fact_readers import store_of
 from kept.policy.facts import Party
 from kept.policy.grammar import Clock, Period
-from kept.policy.policy import Policy
 from kept.policy.wording import data_words, limit_words, who_words
 
 SPECIAL: Final = frozenset({"health"})  # sorts of data that are special categories of GDPR Art. 9(1)
@@ -43,12 +43,9 @@ _LETTERS: Final = {"days": "D", "weeks": "W", "months": "M", "years": "Y"}
 
 
 def purposes(
-    policy: Policy, event: Event, meant: Mapping[str, Any] | None, address: str, findings: Findings
+    company: Company, event: Event, meant: Mapping[str, Any] | None, findings: Findings
 ) -> Iterator[dict[str, Any]]:
-    """Each use that one answer is about, as ISO/IEC TS 27560 (6.3.4) and GDPR Art. 13 want it told.
-
-    `address`: where people reach the pages that Kept serves, empty where it serves none.
-    """
+    """Each use that one answer is about, as ISO/IEC TS 27560 (6.3.4) and GDPR Art. 13 want it told."""
     place = f"pii_processing.{event.choice}"
     uses = list(_about(meant, event.scope)) if meant is not None else []
     if meant is None:
@@ -56,7 +53,7 @@ def purposes(
     elif not uses and meant.get("covers") is None:
         findings.missing(place, "nothing in the policy of then waited for this choice")
     for section, name, about in uses or [("", "", {"data": {}, "sends": [], "to": []})]:
-        yield _Use(policy, event, section, name, about, address, findings).told()
+        yield _Use(company, event, section, name, about, findings).told()
 
 
 def _about(meant: Mapping[str, Any], scope: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -79,16 +76,16 @@ class _Use:
 
     def __init__(
         self,
-        policy: Policy,
+        company: Company,
         event: Event,
         section: str,
         name: str,
         about: Mapping[str, Any],
-        address: str,
         findings: Findings,
     ) -> None:
-        self.policy, self.event, self.section, self.name, self.about = policy, event, section, name, about
-        self.address, self.findings = address, findings
+        self.policy = policy = company.policy
+        self.event, self.section, self.name, self.about = event, section, name, about
+        self.address, self.sites, self.findings = company.public_url, company.sites, findings
         choice = policy.section("choices").get(event.choice)
         self.choice = choice if isinstance(choice, Choice) else None
         self.promise: Promise | None = policy.section(section).get(name) if section else None
@@ -122,13 +119,18 @@ class _Use:
             "geographic_restrictions": self._transfers(recipients),
             "withdrawal_method": self._withdrawal(),
             "privacy_rights": self._rights(),
-            "authority_party": authorities(policy, region)
-            or self._missing("authority_party", "no authority is known"),
+            "authority_party": self._authorities(),
             "necessity": "optional" if self._is_optional() else "required",
         }
 
     def _missing(self, field: str, says: str) -> None:
         self.findings.missing(f"{self.place}.{field}" if field else self.place, says)
+
+    def _authorities(self) -> list[dict[str, str]]:
+        found = authorities(self.policy, self.event.region)
+        if not found:
+            self._missing("authority_party", "Kept knows no authority there")
+        return found
 
     def _is_optional(self) -> bool:
         """Whatever waits for a choice is left out with a no, but for what the whole service stands on."""
@@ -151,7 +153,9 @@ class _Use:
         if not grounds:
             self._missing("lawful_basis", "the policy names no legal ground")
             return None
-        return [{"ground": one, "article": self.policy.cite(ARTICLES[one])} for one in grounds]
+        return [
+            {"ground": one, "article": cite(self.policy, self.event.region, ARTICLES[one])} for one in grounds
+        ]
 
     def _information(self) -> list[dict[str, Any]] | None:
         found = [
@@ -173,7 +177,7 @@ class _Use:
         """Where the data comes from (GDPR Art. 14(2)(f))."""
         found: dict[str, None] = {}
         for name in self.data:
-            data = self.policy.data[name]  # type: ignore[index]  # a Name is found by any equal str
+            data = self.policy.data[name]
             owners = {str(owner.who) for owner in data.of} | set(self.policy.owners(data))
             for promise in self.policy.section("collection").values():
                 if name in (*getattr(promise, "takes", ()), *getattr(promise, "optional", ())):
@@ -186,18 +190,18 @@ class _Use:
         return list(found) or None
 
     def _methods(self) -> list[str]:
-        """What is done with it (GDPR Art. 4(2)); no decision is taken by a machine alone on it unless a purpose says so."""
+        """What is done with it (GDPR Art. 4(2))."""
         sends = [f"send messages: {channel}" for channel in self.about["sends"]]
         return [METHODS.get(self.section, "use"), *sends]
 
     def _stores(self) -> list[str]:
-        tables = (table for name in self.data for table in self.policy.data[name].tables)  # type: ignore[index]  # as above
+        tables = (table for name in self.data for table in self.policy.data[name].tables)
         return list(dict.fromkeys(str(store_of(table)) for table in tables))
 
     def _places(self) -> list[dict[str, Any]] | None:
-        found = []
+        found: list[dict[str, Any]] = []
         for name in self._stores():
-            store = self.policy.stores[name]  # type: ignore[index]  # as above
+            store = self.policy.stores[name]
             party = self.policy.parties.get(store.party) if store.party is not None else None
             regions = (
                 [str(store.region)]
@@ -226,7 +230,7 @@ class _Use:
                 kind
                 for owner in self.policy.owners(self.policy.data[name])
                 for kind in self.policy.chain(owner)
-            }  # type: ignore[index]  # as above
+            }
             keeps = [
                 promise
                 for promise in self.policy.section("retention").values()
@@ -253,7 +257,7 @@ class _Use:
         """Whoever gets the data: those it is given to, and those who hold it for us."""
         given = {str(name): "given" for name in self.about["to"]}
         for name in self._stores():
-            party = self.policy.stores[name].party  # type: ignore[index]  # as above
+            party = self.policy.stores[name].party
             if party is not None:
                 given.setdefault(str(party), "holds it")
         return [
@@ -269,7 +273,7 @@ class _Use:
         ]
 
     def _party(self, name: str) -> Party:
-        return self.policy.parties[name]  # type: ignore[index]  # as above
+        return self.policy.parties[name]
 
     def _transfers(self, recipients: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Parties to whom data leaves the area of a law, and what protects it there (GDPR Art. 13(1)(f), 44–49)."""
@@ -297,7 +301,9 @@ class _Use:
                         "regions": outside,
                         "safeguard": str(party.safeguard) if party.safeguard is not None else None,
                         "says": under.name if under is not None else None,
-                        "article": self.policy.cite(under.article) if under is not None else None,
+                        "article": cite(self.policy, self.event.region, under.article)
+                        if under is not None
+                        else None,
                     }
                 )
         return found
@@ -307,14 +313,7 @@ class _Use:
 
     def _withdrawal(self) -> dict[str, Any]:
         """How to take a yes back (GDPR Art. 7(3)): on the site where it was given, on our pages, by a letter."""
-        sites = []
-        for store in self.policy.stores.values():
-            if (
-                store.sort == "browser"
-                and str(store.address or "").startswith("http")
-                and str(store.name) in self._stores()
-            ):
-                sites.append(str(store.address))
+        sites = [address for store, address in self.sites.items() if store in self._stores()]
         contact = next(
             (
                 contact["email"]
@@ -335,7 +334,7 @@ class _Use:
             "says": "; or ".join(ways) or None,
             "urls": [*sites, *([f"{self.address}/ask"] if self.address else [])],
             "contact": contact,
-            "article": self.policy.cite("Art. 7(3)"),
+            "article": cite(self.policy, self.event.region, "Art. 7(3)"),
         }
 
     def _rights(self) -> list[dict[str, Any]]:

@@ -11,6 +11,8 @@ Answer = Literal["yes", "no", "later", "asked", "lapsed", "invalid", "revoked"]
 """What happened: somebody said yes or no, put it off, was asked and hasn't answered; or a yes lapsed, was invalid all
 along, or was revoked by the company."""
 
+ANSWERS: Final[tuple[Answer, ...]] = get_args(Answer)
+
 State = Literal[
     "Requested",
     "RequestDeferred",
@@ -43,9 +45,10 @@ EXPLICIT: Final = (
 AUTOMATIC: Final = ("signal", "device", "import", "merged")
 OURS: Final = ("lapse", "policy")
 WAYS: Final = (*EXPLICIT, *AUTOMATIC, *OURS)
-"""How an answer came. What a person did themselves is explicit; the rest never overrides it (`follows`)."""
+"""How an answer came. What a person did themselves is explicit; the rest never overrides it (`effect`)."""
 
-_ENDS: Final[dict[str, State]] = {"lapsed": "Expired", "invalid": "Invalidated", "revoked": "Revoked"}
+ENDS: Final[dict[str, State]] = {"lapsed": "Expired", "invalid": "Invalidated", "revoked": "Revoked"}
+"""What ends a yes that nobody took back, and the state it is in then."""
 
 
 def following(before: State | None, answer: Answer, *, twice: bool) -> State:
@@ -55,6 +58,6 @@ def following(before: State | None, answer: Answer, *, twice: bool) -> State:
         return "Requested" if twice else "RenewedGiven" if stood else "Given"
     if answer == "no":
         return "Withdrawn" if stood else "Refused"
-    if answer in _ENDS:
-        return _ENDS[answer]
+    if answer in ENDS:
+        return ENDS[answer]
     return "RequestDeferred" if answer == "later" else "Requested"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from kept.company import Company
 from kept.controls.rights.people import Person
 from kept.state.database import insert
 from kept.state.tables import subjects
 
-CHUNK = 5000
+CHUNK: Final = 5000
+
+_FOUND: Final = (subjects.c.person, subjects.c.number, subjects.c.pseudonym)
+
+_KNOWN: Final = select(*_FOUND).where(subjects.c.person.in_(bindparam("given", expanding=True)))
+_ADDING: Final[dict[str, Any]] = {}
 
 
 def index(company: Company, who: Person) -> bytes:
@@ -21,45 +27,56 @@ def index(company: Company, who: Person) -> bytes:
 
 def find(company: Company, whos: Sequence[Person], connection: Connection | None = None) -> dict[Person, int]:
     """The numbers of those who have one; makes none."""
+    if connection is None:
+        with company.state.read() as reading:
+            return find(company, whos, reading)
+    return {who: number for who, (number, _) in known(company, connection, whos).items()}
+
+
+def known(company: Company, connection: Connection, whos: Iterable[Person]) -> dict[Person, tuple[int, str]]:
+    """The number and the pseudonym of those who have one."""
     by_index = {index(company, who): who for who in whos}
-    if connection is not None:
-        return _find(connection, by_index)
-    with company.state.read() as reading:
-        return _find(reading, by_index)
+    given, found = list(by_index), dict[Person, tuple[int, str]]()
+    for start in range(0, len(given), CHUNK):
+        rows = connection.execute(_KNOWN, {"given": given[start : start + CHUNK]})
+        for person, number_, pseudonym in rows:
+            found[by_index[bytes(person)]] = (number_, pseudonym)
+    return found
 
 
 def number(company: Company, connection: Connection, whos: Sequence[Person]) -> dict[Person, tuple[int, str]]:
     """The number and the pseudonym of each, made on first use in the transaction under way."""
-    by_index = {index(company, who): who for who in whos}
-    found = _numbered(connection, by_index)
+    found = known(company, connection, whos)
     missing = [who for who in dict.fromkeys(whos) if who not in found]
+    return found | (make(company, connection, missing) if missing else {})
+
+
+def make(company: Company, connection: Connection, whos: Sequence[Person]) -> dict[Person, tuple[int, str]]:
+    """The same for those who have none, as far as anybody knew just now."""
+    missing, found = {index(company, who): who for who in whos}, dict[Person, tuple[int, str]]()
     if missing:
-        pseudonyms = company.pseudonyms.of([str(who) for who in missing], connection=connection)
+        # `known={}`: asked on this connection and on no second one, for which a full pool would make everybody wait
+        names = [str(who) for who in missing.values()]
+        pseudonyms = company.pseudonyms.of(names, {}, connection=connection)
         rows = [
             {
-                "person": index(company, who),
+                "person": index_,
                 "kind": who.kind,
                 "who": company.keys.seal("subject", str(who).encode()),
                 "pseudonym": pseudonyms[str(who)],
             }
-            for who in missing
+            for index_, who in missing.items()
         ]
-        connection.execute(insert(connection, subjects).on_conflict_do_nothing(), rows)
-        found |= _numbered(connection, {one: who for one, who in by_index.items() if who not in found})
+        for person, number_, pseudonym in connection.execute(_adding(connection), rows):
+            found[missing[bytes(person)]] = (number_, pseudonym)
+        others = [who for who in missing.values() if who not in found]  # another process was first
+        found |= known(company, connection, others) if others else {}
     return found
 
 
-def _find(connection: Connection, by_index: dict[bytes, Person]) -> dict[Person, int]:
-    return {who: number for who, (number, _) in _numbered(connection, by_index).items()}
-
-
-def _numbered(connection: Connection, by_index: dict[bytes, Person]) -> dict[Person, tuple[int, str]]:
-    found: dict[Person, tuple[int, str]] = {}
-    given = list(by_index)
-    for start in range(0, len(given), CHUNK):
-        query = select(subjects.c.person, subjects.c.number, subjects.c.pseudonym).where(
-            subjects.c.person.in_(given[start : start + CHUNK])
-        )
-        for person, number_, pseudonym in connection.execute(query):
-            found[by_index[bytes(person)]] = (number_, pseudonym)
-    return found
+def _adding(connection: Connection) -> Any:
+    """The statement that adds subjects: made once, for to make it takes longer than to run it."""
+    name = connection.dialect.name
+    if name not in _ADDING:
+        _ADDING[name] = insert(connection, subjects).on_conflict_do_nothing().returning(*_FOUND)
+    return _ADDING[name]

@@ -1,0 +1,267 @@
+"""The rules by which a use is allowed or refused, from what is known of a person. No database is asked here.
+
+`kept.controls.choices.messages.audience` says the same of everybody at once; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from kept.company import Company
+from kept.controls.choices import meaning
+from kept.controls.choices.declare import Choice
+from kept.controls.choices.records.book import WITH
+from kept.controls.choices.records.checked import Rules
+from kept.controls.choices.records.history import Event, Key
+from kept.controls.choices.records.states import STANDING
+from kept.controls.choices.whom import Facts
+from kept.controls.purposes.declare import Purpose
+from kept.controls.rights.instruct import refusal
+from kept.policy.entry import Promise
+
+NONE: Final[frozenset[str]] = frozenset()
+SILENT: Final = ("opt-out", "notice")  # the ways of asking that take silence for a yes
+SIGNALS: Final = frozenset({"gpc", "device"})
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a use may happen, why (a sentence), and the clauses of the policy that say so."""
+
+    allowed: bool
+    reason: str
+    clause: tuple[str, ...] = ()
+    choice: str | None = None
+    event: int | None = None  # the answer it rests on
+
+
+@dataclass
+class Basis:
+    """What decisions about somebody rest on, until when (on `time.monotonic`), and what was decided."""
+
+    events: Mapping[Key, Event]
+    facts: Facts
+    said: Sequence[tuple[str, str]]
+    guards: Mapping[str, frozenset[str]]
+    until: float
+    unplaced: bool = False  # no database of the company's has them, so where they are only their answers say
+    decided: dict[tuple[str, str | None, frozenset[str]], Decision] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a purpose, through a channel, waits for: choices, each with its scope, and those that forbid it."""
+
+    entry: Purpose
+    clause: tuple[str, ...]
+    needs: tuple[tuple[Choice, str], ...]
+    unless: tuple[tuple[Choice, str], ...]
+    leavers: bool  # whether it concerns those who have left
+
+    @property
+    def name(self) -> str:
+        return str(self.entry.name)
+
+
+class Rulings:
+    """Decides by the policy of one company; keeps what is worked out from the policy alone."""
+
+    def __init__(self, company: Company) -> None:
+        self.company = company
+        self.policy = company.policy
+        self.rules = Rules.of(company)
+        self.meanings: dict[
+            str, Mapping[str, Any] | None
+        ] = {}  # what choices were about, by digest; read with events
+        choices = self.policy.section("choices").values()
+        self.choices = {str(one.name): one for one in choices if isinstance(one, Choice)}
+        self._kinds = {
+            name: frozenset(kind for who in one.of if (kind := self.policy.kind_of(str(who))) is not None)
+            for name, one in self.choices.items()
+        }
+        self.permissions = tuple(one for one in self.choices.values() if one.covers is not None)
+        self._plans: dict[tuple[str, str | None], Plan | Decision] = {}
+        self._covers: dict[tuple[str, str], bool] = {}
+
+    def decide(
+        self, known: Basis, purpose: str, channel: str | None, signals: frozenset[str] = NONE
+    ) -> Decision:
+        """Whether a purpose may use somebody's data; what was decided is kept with what it rests on."""
+        asked = (purpose, channel, signals)
+        found = known.decided.get(asked)
+        if found is None:
+            plan = self.plan(purpose, channel)
+            if isinstance(plan, Decision):
+                return plan  # and not kept: anybody may ask about anything
+            found = self._decide(known, plan, signals)
+            if signals <= SIGNALS:
+                known.decided[asked] = found
+        return found
+
+    def plan(self, purpose: str, channel: str | None) -> Plan | Decision:
+        """What a purpose waits for; a decision where nobody may be written to by it."""
+        found = self._plans.get((purpose, channel))
+        if found is not None:
+            return found
+        entry = self.policy.section("purposes").get(purpose)
+        if not isinstance(entry, Purpose):
+            return Decision(False, "no such purpose is declared")
+        clause = tuple(map(str, entry.clause))
+        if channel is not None and channel not in map(str, entry.sends):
+            return Decision(False, f"`{purpose}` sends nothing in this way", clause)
+        needs, unless = (
+            tuple(
+                (self.choices[name], self._scope(name, purpose, channel))
+                for name in names
+                if name in self.choices
+            )
+            for names in (entry.choice, entry.unless)  # `unless` may name a link
+        )
+        made = Plan(entry, clause, needs, unless, leavers=not (entry.sends and entry.choice))
+        return self._plans.setdefault((purpose, channel), made)
+
+    def choice(
+        self,
+        known: Basis,
+        name: str,
+        scope: str = "",
+        signals: frozenset[str] = NONE,
+        *,
+        region: str | None = None,
+        entry: Promise | None = None,
+    ) -> Decision:
+        """Whether one choice stands, whatever it is for; for an `entry`, only as far as it was given for that.
+
+        `region` is where somebody is of whom no record says it, such as a visitor.
+        """
+        choice = self.choices.get(name)
+        if choice is None:
+            return Decision(False, "no such choice is declared")
+        return self._stands(known, choice, scope, signals, entry, region)
+
+    def concerns(self, choice: Choice, told: Facts) -> bool:
+        """Whether a choice is somebody's, or nobody can tell that it isn't."""
+        kinds = self._kinds[str(choice.name)]
+        return not kinds.isdisjoint(told.kinds) or not kinds.isdisjoint(told.unsure)
+
+    def kinds(self, choice: Choice) -> frozenset[str]:
+        """The kinds of people whose choice it is."""
+        return self._kinds[str(choice.name)]
+
+    def is_silent(self, choice: Choice, region: str | None) -> bool:
+        """Whether silence is taken for a yes in a region."""
+        return self.rules.ask(str(choice.name), region) in SILENT
+
+    def covers(self, then: str, entry: Promise) -> bool:
+        """Whether a yes given for a meaning (its digest, among `meanings`) covers what a promise is about now."""
+        found = self._covers.get((then, entry.id))
+        if found is None:
+            body = self.meanings.get(then)
+            about = meaning.about(self.policy, entry.section, str(entry.name))
+            found = body is not None and meaning.covers(body, entry.section, str(entry.name), about)
+            if body is not None:
+                self._covers[then, entry.id] = found
+        return found
+
+    def _scope(self, choice: str, purpose: str, channel: str | None) -> str:
+        each = str(self.choices[choice].each)
+        return {"channel": channel, "purpose": purpose}.get(each, "") or ""
+
+    def _decide(self, known: Basis, plan: Plan, signals: frozenset[str]) -> Decision:
+        if not known.facts.there:
+            return Decision(False, "there is nobody like that", plan.clause)
+        if known.facts.ended and not plan.leavers:
+            return Decision(False, "they have left", plan.clause)
+        against = refusal(self.policy, plan.name, known.said)
+        if against is not None:
+            return Decision(False, against, plan.clause)
+        answer: int | None = None
+        for permission in self.permissions:
+            if self.concerns(permission, known.facts):
+                found = self._stands(known, permission, "", signals, None)
+                if not found.allowed:
+                    return found
+        for choice, scope in plan.needs:
+            found = self._stands(known, choice, scope, signals, plan.entry)
+            if not found.allowed:
+                return found
+            answer = found.event or answer
+        for choice, scope in plan.unless:  # no signal loosens this
+            found = self._stands(known, choice, scope, NONE, plan.entry)
+            if found.allowed:
+                name = str(choice.name)
+                return Decision(False, f"`{name}` stands, and forbids it", plan.clause, name, found.event)
+        return Decision(True, "nothing they chose forbids it", plan.clause, event=answer)
+
+    def _stands(
+        self,
+        known: Basis,
+        choice: Choice,
+        scope: str,
+        signals: frozenset[str],
+        entry: Promise | None,
+        place: str | None = None,
+    ) -> Decision:
+        """Whether a choice allows what waits for it: a standing yes, or no no where none is needed."""
+        name, clause = str(choice.name), tuple(map(str, choice.clause))
+
+        def no(reason: str, event: Event | None = None) -> Decision:
+            return Decision(False, reason, clause, name, event.number if event is not None else None)
+
+        if not self.concerns(choice, known.facts):
+            return no(f"`{name}` is no choice of theirs, so they never gave it")
+        event = in_force(known.events, name, scope)
+        if "device" in signals and "device" in choice.signals:
+            return no("the switch on their device is off", event)
+        if event is not None and event.is_against:
+            return no(f"they said no to `{name}`", event)
+        if "gpc" in signals and "gpc" in choice.signals and not _is_explicit(event):
+            return no("their browser asks for it with the Global Privacy Control", event)
+        region = (
+            known.facts.region or (event.region if event is not None and known.unplaced else None) or place
+        )
+        if not self.is_silent(choice, region):
+            if event is None or not event.stands(self.company.clock()):
+                return no(f"they have not said yes to `{name}`", event)
+            if entry is not None and not self.covers(event.meaning, entry):
+                return no(f"they said yes to `{name}` before it was about this", event)
+        if choice.by and not is_guarded(known, choice, scope):
+            return no(f"whoever gave `{name}` may not any more", event)
+        for party in choice.with_party:
+            agreed = known.events.get((name, f"{WITH}{party}"))
+            if agreed is None or not agreed.stands(self.company.clock()):
+                return no(f"{self.policy.parties[party].label} has not agreed to `{name}`", agreed)
+        return Decision(True, f"`{name}` stands", clause, name, event.number if event is not None else None)
+
+
+def in_force(events: Mapping[Key, Event], choice: str, scope: str) -> Event | None:
+    """The answer to a choice for a scope.
+
+    The policy may have been edited since: it asked for all at once and asks one by one now, or the other way round. A
+    no from then counts until there is a yes to what is asked now; a yes from then doesn't.
+    """
+    event = events.get((choice, scope))
+    if event is not None and (event.state in STANDING or event.is_against):
+        return event
+    for (name, other), before in events.items():
+        if (
+            name == choice
+            and before.is_against
+            and (other == "" or scope == "")
+            and not other.startswith(WITH)
+        ):
+            return before
+    return event
+
+
+def is_guarded(known: Basis, choice: Choice, scope: str) -> bool:
+    """Whether whoever answered a choice for somebody may still do so."""
+    event = in_force(known.events, str(choice.name), scope)
+    return event is not None and event.by in known.guards.get(str(choice.name), NONE)
+
+
+def _is_explicit(event: Event | None) -> bool:
+    """Whether somebody said themselves what is in force: only being shown something is nothing said."""
+    return event is not None and not event.is_automatic and event.answer in ("yes", "no")

@@ -1,0 +1,373 @@
+"""Everybody who may be written to now: `audience` reads them from the databases, `Audience` holds them in memory.
+
+Both say of everybody what `Gate.may` says of each.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+
+from pyroaring import BitMap
+from sqlalchemy import func, select
+
+from kept.company import Company
+from kept.controls.choices import whom
+from kept.controls.choices.asking import visitor_kind
+from kept.controls.choices.deciding import Basis, Decision, Plan, Rulings, is_guarded
+from kept.controls.choices.declare import Choice
+from kept.controls.choices.grounds import learn, read, unplaced
+from kept.controls.choices.messages.roster import NOBODY, PAGE, Roster, pages, roster
+from kept.controls.choices.records import lapses, marks, subjects
+from kept.controls.choices.records.answers import WITH
+from kept.controls.choices.records.checked import scopes
+from kept.controls.choices.records.history import Event, event_of
+from kept.controls.choices.records.marks import NO, Mark, mark_of
+from kept.controls.retention import placed
+from kept.controls.rights.instruct import refusal
+from kept.controls.rights.people import Person, person_of
+from kept.errors import KeptError
+from kept.laws.law import law
+from kept.policy.entry import Promise
+from kept.policy.policy import Policy
+from kept.policy.words import regions
+from kept.state.tables import choice_events, instructions, verifications
+from kept.state.tables import subjects as subjects_table
+
+
+def audience(company: Company, purpose: str, channel: str | None = None) -> Iterator[Person]:
+    """Everybody whose data a purpose may use now, through a channel: of the kinds whose data it uses, each once.
+
+    Read a page at a time, so it takes no more memory for ten million people than for ten; each page is decided by what
+    the databases say at that moment. KeptError for a purpose or channel the policy doesn't have, and where people can't
+    be listed (`owners`).
+    """
+    rulings = Rulings(company)
+    plan = rulings.plan(purpose, channel)
+    if isinstance(plan, Decision):
+        raise KeptError(plan.reason)
+    return _people(company, rulings, plan, channel)
+
+
+def _people(company: Company, rulings: Rulings, plan: Plan, channel: str | None) -> Iterator[Person]:
+    for root, kinds in owners(company, plan).items():
+        answered = needs_yes(rulings, plan)
+        if not answered and unplaced(company, root):
+            raise KeptError(
+                f"people of kind `{root}` can't be listed, and `{plan.name}` is open to those who never answered",
+                help="ask about each with the gate, or let the choice be asked first (opt-in) everywhere",
+            )
+        for page in _subjects(company, root, answered) if answered else pages(company, root):
+            for who, basis in read(company, page, rulings).items():
+                if kinds & basis.facts.kinds and rulings.decide(basis, plan.name, channel).allowed:
+                    yield who
+
+
+def owners(company: Company, plan: Plan) -> dict[str, frozenset[str]]:
+    """The kinds whose data a purpose uses, by their root kinds; visitors are nobody that can be written to."""
+    policy, found = company.policy, dict[str, set[str]]()
+    kinds = [kind for name in plan.entry.uses for kind in policy.owners(policy.data[name])]
+    for kind in kinds:
+        root = policy.root(kind)
+        if root is not None and not root.is_organisation and str(root.name) != visitor_kind(policy):
+            found.setdefault(str(root.name), set()).add(kind)
+    return {root: frozenset(within) for root, within in found.items()}
+
+
+def needs_yes(rulings: Rulings, plan: Plan) -> tuple[Choice, str] | None:
+    """A choice to which everybody has to have said yes, wherever they are; None where silence may do."""
+    for choice, scope in plan.needs:
+        if not any(rulings.is_silent(choice, region) for region in _regions(rulings.policy, choice)):
+            return choice, scope
+    return None
+
+
+def _regions(policy: Policy, choice: Choice) -> Iterable[str | None]:
+    """Every region where a choice may be asked in a way of its own."""
+    named = {*choice.ask, *(area for name in policy.laws for area in law(name).regions)}
+    for entry in policy.section("purposes").values():
+        named |= {*getattr(entry, "ground", ())}
+    parted = {area.partition("-")[0] for area in named if "-" in area}
+    countries = (region for region in regions() if "-" not in region or region.partition("-")[0] in parted)
+    return (None, *sorted({*countries, *named} - {"elsewhere"}))
+
+
+def _subjects(company: Company, root: str, answered: tuple[Choice, str]) -> Iterator[list[Person]]:
+    """Those of a kind who have a yes to a choice, a page at a time."""
+    choice, scope = answered
+    found = marks.load(company, [str(choice.name)])
+    numbers = BitMap.union(
+        BitMap(), *(bits for mark, bits in found.items() if mark.scope == scope and mark.meaning != NO)
+    )
+    for start in range(0, len(numbers), PAGE):
+        query = select(subjects_table.c.who).where(
+            subjects_table.c.number.in_(list(numbers[start : start + PAGE])),
+            subjects_table.c.kind == root,
+            subjects_table.c.who.is_not(None),
+        )
+        with company.state.read() as connection:
+            sealed = connection.scalars(query).all()
+        yield [person_of(company.policy, company.keys.unseal("subject", who).decode()) for who in sealed]
+
+
+class Audience:
+    """Everybody of a kind, held in memory: who may be written to is a few operations on bitmaps.
+
+    Bitmaps are of places in the roster. The roster (who is there, where, of which kinds) is as of `load`, and read anew
+    on the first `refresh` of a day; answers and instructions are as of the last `refresh`.
+    """
+
+    def __init__(self, company: Company, kind: str) -> None:
+        self.company, self.kind = company, kind
+        self.rulings = Rulings(company)
+        self._load()
+
+    @classmethod
+    def load(cls, company: Company, kind: str) -> Audience:
+        """Read everybody of a root kind, once; KeptError where no database lists them."""
+        if unplaced(company, kind):
+            raise KeptError(f"people of kind `{kind}` can't be listed: no database of the company's has them")
+        return cls(company, kind)
+
+    def of(self, purpose: str, channel: str | None = None) -> BitMap:
+        """The places of everybody whose data a purpose may use, through a channel, as of the last `refresh`."""
+        plan = self.rulings.plan(purpose, channel)
+        if isinstance(plan, Decision):
+            raise KeptError(plan.reason)
+        kinds = owners(self.company, plan).get(self.kind, frozenset())
+        found = BitMap()
+        for kind in kinds:
+            found |= self._everybody if kind == self.kind else self._roster.certain[kind]
+        for permission in self.rulings.permissions:
+            found &= self._stands(permission, "", None) | (self._everybody - self._concerned(permission))
+        for choice, scope in plan.needs:
+            found &= self._stands(choice, scope, plan.entry)
+        for choice, scope in plan.unless:
+            found -= self._stands(choice, scope, plan.entry)
+        if not plan.leavers:
+            found -= self._roster.ended
+        for said, places in self._said.items():
+            if refusal(self.company.policy, plan.name, said) is not None:
+                found -= places
+        return found
+
+    def people(self, places: BitMap) -> Iterator[Person]:
+        """Those at these places."""
+        return self._roster.people(self.company, places.to_array())
+
+    def refresh(self) -> int:
+        """Take in what was chosen and said since; how many answers that counted."""
+        if self._today() != self._day:
+            self._load()
+        events = self._events()
+        for event in events:
+            place = self._place_of(event.subject)
+            if place is not None:
+                self._remark(event, place)
+        self._settle()
+        return len(events)
+
+    # What is held.
+
+    def _load(self) -> None:
+        company = self.company
+        self._day: date = self._today()
+        self._at = {name: place for place, name in enumerate(self.rulings.choices)}
+        self._roster: Roster = roster(
+            company,
+            self.kind,
+            lambda region: tuple(
+                self.rulings.is_silent(choice, region) for choice in self.rulings.choices.values()
+            ),
+        )
+        self._everybody = self._roster.everybody
+        self._places = _places(company, self._roster)
+        self._silent: dict[frozenset[tuple[bool, ...]], BitMap] = {}
+        with company.state.read() as connection:
+            # before the marks, so that nothing is missed: to take an answer in twice changes nothing
+            self._position = int(connection.scalar(select(func.max(choice_events.c.number))) or 0)
+            self._marks = {mark: self._translated(bits) for mark, bits in marks.read(connection).items()}
+            aged = select(verifications.c.subject).where(
+                verifications.c.what == whom.AGE, verifications.c.by == whom.OWN
+            )
+            grown = self._translated(connection.scalars(aged))
+        for kind in whom.young(company.policy) & self._roster.kinds.keys():
+            self._roster.kinds[kind] -= grown - self._roster.certain[kind]
+        self._settle()
+
+    def _today(self) -> date:
+        return self.company.clock().astimezone(self.company.policy.timezone).date()
+
+    def _translated(self, numbers: Iterable[int]) -> BitMap:
+        """Subjects by their places; those of other kinds, and those who are nobody any more, left out."""
+        places, last = self._places, len(self._places)
+        given = numbers.to_array() if isinstance(numbers, BitMap) else numbers
+        found = BitMap(array("I", (places[number] for number in given if number < last)))
+        found.discard(NOBODY)
+        return found
+
+    def _place_of(self, number: int) -> int | None:
+        if number < len(self._places):
+            place = self._places[number]
+            return None if place == NOBODY else place
+        with self.company.state.read() as connection:  # somebody answered for the first time
+            row = connection.execute(
+                select(subjects_table).where(subjects_table.c.number == number)
+            ).one_or_none()
+        found = None
+        if row is not None and row.who is not None and row.kind == self.kind:
+            found = self._roster.place(
+                person_of(self.company.policy, self.company.keys.unseal("subject", row.who).decode())
+            )
+        self._places.extend([NOBODY] * (number + 1 - len(self._places)))
+        self._places[number] = NOBODY if found is None else found
+        return found
+
+    def _events(self) -> list[Event]:
+        query = select(choice_events).where(choice_events.c.number > self._position)
+        with self.company.state.read() as connection:
+            events = [event_of(row) for row in connection.execute(query.order_by(choice_events.c.number))]
+        self._position = events[-1].number if events else self._position
+        return [event for event in events if event.took]
+
+    def _remark(self, event: Event, place: int) -> None:
+        for mark, places in self._marks.items():
+            if (mark.choice, mark.scope) == (event.choice, event.scope):
+                places.discard(place)
+        if (mark_ := mark_of(event)) is not None:
+            self._marks.setdefault(mark_, BitMap()).add(place)
+
+    def _settle(self) -> None:
+        """What changes without an event: yeses that lapse, instructions, guardians; and meanings not read yet."""
+        company = self.company
+        with company.state.read() as connection:
+            learn(connection, self.rulings, (mark.meaning for mark in self._marks if mark.meaning != NO))
+            over = lapses.unrecorded(company, connection, company.clock())
+        self._over: dict[tuple[str, str], BitMap] = {}
+        for event in over:
+            place = self._place_of(event.subject)
+            if place is not None:
+                self._over.setdefault((event.choice, event.scope), BitMap()).add(place)
+        self._said = self._instructed()
+        self._guarded = {
+            (name, scope): self._still_guarded(choice, scope)
+            for name, choice in self.rulings.choices.items()
+            if choice.by
+            for scope in dict.fromkeys(("", *scopes(company, choice)))
+        }
+
+    def _instructed(self) -> dict[tuple[tuple[str, str], ...], BitMap]:
+        """The places of those who said something about the use of their data, by what they said."""
+        company = self.company
+        query = select(instructions.c.who).where(
+            instructions.c.ended.is_(None), instructions.c.who.is_not(None)
+        )
+        with company.state.read() as connection:
+            sealed = connection.scalars(query).all()
+        named = {company.keys.unseal("instruction", one).decode() for one in sealed}
+        people = [person_of(company.policy, who) for who in sorted(named)]
+        people += [one.person for one in placed.listing(company) if one.person is not None]
+        found: dict[tuple[tuple[str, str], ...], BitMap] = {}
+        for who, basis in self._bases([who for who in dict.fromkeys(people) if who.kind == self.kind]):
+            place = self._roster.place(who)
+            if place is not None and basis.said:
+                found.setdefault(tuple(sorted(basis.said)), BitMap()).add(place)
+        return found
+
+    def _still_guarded(self, choice: Choice, scope: str) -> BitMap:
+        """Those for whom whoever answered a choice may still do so."""
+        given = self._concerned(choice) & BitMap.union(
+            BitMap(), *(bits for mark, bits in self._marks.items() if mark.choice == choice.name)
+        )
+        people = list(self._roster.people(self.company, given.to_array()))
+        places = dict(zip(people, given.to_array(), strict=True))
+        return BitMap(places[who] for who, basis in self._bases(people) if is_guarded(basis, choice, scope))
+
+    def _bases(self, people: Sequence[Person]) -> Iterator[tuple[Person, Basis]]:
+        for start in range(0, len(people), PAGE):
+            yield from read(self.company, people[start : start + PAGE], self.rulings).items()
+
+    # What follows from it.
+
+    def _concerned(self, choice: Choice) -> BitMap:
+        found = BitMap()
+        for kind in self.rulings.kinds(choice):
+            found |= self._everybody if kind == self.kind else self._roster.kinds.get(kind, BitMap())
+        return found
+
+    def _stands(self, choice: Choice, scope: str, entry: Promise | None) -> BitMap:
+        """Those for whom a choice allows what waits for it (`Rulings._stands`)."""
+        name = str(choice.name)
+        given, covered = self._yes(name, scope, entry)
+        against = self._marks.get(Mark(name, scope, NO), BitMap()) | (self._elsewhere_no(name, scope) - given)
+        silent = self._silent_for(choice)
+        found = (silent - against) | (covered - silent)
+        found &= self._concerned(choice)
+        if choice.by:
+            found &= self._guarded.get((name, scope), BitMap())
+        for party in choice.with_party:
+            found &= self._yes(name, f"{WITH}{party}", None)[1]
+        return found
+
+    def _yes(self, choice: str, scope: str, entry: Promise | None) -> tuple[BitMap, BitMap]:
+        """Those with a yes on record; and of them those whose yes hasn't lapsed, and covers what a promise is about."""
+        given, covered = BitMap(), BitMap()
+        for mark, places in self._marks.items():
+            if (mark.choice, mark.scope) == (choice, scope) and mark.meaning != NO:
+                given |= places
+                if entry is None or self.rulings.covers(mark.meaning, entry):
+                    covered |= places
+        return given, covered - self._over.get((choice, scope), BitMap())
+
+    def _elsewhere_no(self, choice: str, scope: str) -> BitMap:
+        """Those with a no from when the policy asked otherwise (`deciding.in_force`)."""
+        found = BitMap()
+        for mark, places in self._marks.items():
+            other = (
+                mark.scope != scope and (scope == "" or mark.scope == "") and not mark.scope.startswith(WITH)
+            )
+            if mark.choice == choice and mark.meaning == NO and other:
+                found |= places
+        return found
+
+    def _silent_for(self, choice: Choice) -> BitMap:
+        """Those whose silence is taken for a yes, by their region."""
+        at = self._at[str(choice.name)]
+        areas = frozenset(area for area in self._roster.areas if area[at])
+        found = self._silent.get(areas)
+        if found is None:
+            found = BitMap.union(BitMap(), *(self._roster.areas[area] for area in areas))
+            self._silent[areas] = found
+        return found
+
+
+def _places(company: Company, held: Roster) -> array[int]:
+    """By the number of each subject, their place in the roster; NOBODY for others.
+
+    The index of each person is looked for among those of the subjects, by the first 12 bytes: SHA-256, so that two of
+    10,000,000 share them with a chance of one in 10 to the 15.
+    """
+    numbers, heads, tails = array("I"), array("Q"), array("I")
+    query = select(subjects_table.c.number, subjects_table.c.person).where(
+        subjects_table.c.person.is_not(None)
+    )
+    with company.state.read() as connection:
+        rows = connection.execution_options(yield_per=50_000).execute(query.order_by(subjects_table.c.person))
+        for part in rows.partitions():
+            for number, person in part:
+                numbers.append(number)
+                heads.append(int.from_bytes(person[:8]))
+                tails.append(int.from_bytes(person[8:12]))
+    found = array("I", [NOBODY]) * (max(numbers, default=0) + 1)
+    for place, who in enumerate(held.people(company, range(len(held.keys)))):
+        index = subjects.index(company, who)
+        head = int.from_bytes(index[:8])
+        at = bisect_left(heads, head)
+        while at < len(heads) and heads[at] == head:
+            if tails[at] == int.from_bytes(index[8:12]):
+                found[numbers[at]] = place
+                break
+            at += 1
+    return found

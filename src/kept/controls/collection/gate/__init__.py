@@ -1,0 +1,1 @@
+"""What a form must meet, field by field and condition by condition; and the entrance before an application."""
