@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -21,6 +22,8 @@ from kept.controls.rights import intake
 from kept.errors import KeptError
 from kept.mail.pipe import TRY_AGAIN, receive
 from kept.policy.policy import Policy
+
+SWITCH: Final = 0.0005  # seconds a thread works before another gets its turn
 
 MISSING: Final = {
     "KEPT_PUBLIC_URL": "links in letters lead nowhere: the form is closed, and e-mails become tasks for staff",
@@ -81,6 +84,11 @@ def serve(folder: Path | None, host: str, port: int, work: bool) -> None:
             signal.signal(
                 number, signal.SIG_IGN
             )  # uvicorn takes them, and raises them once more when it has ended
+        # What is loaded now stays: to look through it again and again would cost the slowest answers their time, and
+        # so would a thread that works for 5 ms before another gets its turn.
+        gc.collect()
+        gc.freeze()
+        sys.setswitchinterval(SWITCH)
         try:
             uvicorn.Server(config).run(sockets=[listening])
         finally:
