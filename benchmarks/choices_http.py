@@ -128,7 +128,11 @@ def serve(folder: Path, route: str) -> None:
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with Office(open_, at_work) as office:
         most = Rate(10**9, 1)
-        routes = lean(office) if route == "lean" else banner.routes(office, answers=most, asking=most)
+        routes = (
+            lean(office)
+            if route == "lean"
+            else banner.routes(office, answers=most, asking=most, newcomers=most)
+        )
         site = Starlette(routes=routes)
         sys.setswitchinterval(0.0005)
         config = uvicorn.Config(

@@ -122,7 +122,7 @@ class World:
             f"<body><main><h1>Lamps</h1><p>Lamps for every room.</p>{body}</main></body></html>"
         )
         policy = (
-            f"default-src 'none'; script-src 'nonce-{NONCE}'; style-src {self.kept_url}; connect-src {self.kept_url}; "
+            f"default-src 'none'; script-src 'nonce-{NONCE}'; connect-src {self.kept_url}; "
             f"img-src {self.stats_url}; frame-src {self.stats_url}; base-uri 'none'; report-uri /reports"
         )
         self.pages[path] = (text, {"Content-Security-Policy": policy})
@@ -168,7 +168,7 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, *, answers: Rate = banner.ANSWERS) -> Iterator[World]:
+def world(folder: Path, *, answers: Rate = banner.ANSWERS, newcomers: Rate = banner.NEW) -> Iterator[World]:
     """Serve all three until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
     seen: list[Seen] = []
@@ -206,7 +206,9 @@ def world(folder: Path, *, answers: Rate = banner.ANSWERS) -> Iterator[World]:
         raise AssertionError("nobody works here")
 
     with Office(open_, at_work, lambda: (folder / "policy.yaml").read_bytes()) as office:
-        kept = Server(Starlette(routes=[*banner.routes(office, answers), *receipts.routes(office)]))
+        kept = Server(
+            Starlette(routes=[*banner.routes(office, answers, newcomers=newcomers), *receipts.routes(office)])
+        )
         made = World(folder, office, clock, kept, seen=seen, site_port=servers.port)
         kept.start()
         try:

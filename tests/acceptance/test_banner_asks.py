@@ -12,6 +12,8 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from kept.controls.choices.records import notices
+from kept.controls.choices.records.book import New, record
+from kept.controls.rights.people import Person
 from tests.acceptance.banner_site import NONCE, Visit, World, chromium, look, visit, world
 
 pytestmark = pytest.mark.needs("chromium")
@@ -362,6 +364,87 @@ def test_a_yes_that_has_to_be_confirmed_does_not_stand_yet(browser: Browser, sit
         False,
         True,
     ]
+    seen.context.close()
+
+
+def test_a_yes_that_was_confirmed_once_confirms_no_other(browser: Browser, site: World) -> None:
+    """Confirmed, taken back, given again: the second yes waits for its own confirmation, in every tab."""
+    site.edit(
+        "ask: {eea: opt-in, uk: opt-in, us-ca: opt-out, elsewhere: notice}\n    says:\n      en: Films",
+        "ask: double-opt-in\n    says:\n      en: Films",
+    )
+    url = site.page(body=site.frame(), region="fr")
+    seen = visit(browser, url)
+    seen.press("Accept all")
+    seen.delivered()
+    site.clock.on(minutes=1)
+    who = Person("visitor", (seen.visitor,))
+    record(site.company, [New(who, "advertising", "yes", "confirmed", region="fr")])
+    site.clock.on(minutes=1)
+    seen.page.reload()
+    seen.until("kept.allows('advertising')")
+    other = look(seen.context, url)
+    other.until("kept.allows('advertising')")
+
+    seen.press("Privacy choices")
+    seen.press("Accept all")  # said once more while it stands: there is nothing to confirm
+    seen.delivered()
+    assert seen.page.evaluate("kept.allows('advertising')")
+    site.clock.on(minutes=1)
+    seen.press("Privacy choices")
+    seen.press("Refuse all")
+    seen.delivered()
+    frames = site.asked("/frame")
+    site.clock.on(minutes=1)
+    seen.press("Privacy choices")
+    seen.press("Accept all")
+    seen.delivered()
+    other.until("kept.allows('statistics')")
+    for tab in (seen, other):
+        assert tab.page.evaluate("[kept.allows('statistics'), kept.allows('advertising')]") == [True, False]
+    seen.settle()
+    assert site.asked("/frame") == frames
+    seen.page.reload()
+    seen.until(PILL)
+    assert not seen.page.evaluate("kept.allows('advertising')")
+    seen.context.close()
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_the_banner_says_what_each_choice_is_for(browser: Browser, site: World, says: bool) -> None:
+    """In the file's words, else in the sentences of what waits for it; the second layer says both; it is on record."""
+    own = "We count which pages are read, to make them better."
+    if not says:
+        text = (site.folder / "policy.yaml").read_text()
+        start, end = (
+            text.index("    says:\n      en: We count"),
+            text.index("  advertising:\n    of: visitor"),
+        )
+        (site.folder / "policy.yaml").write_text(text[:start] + text[end:])
+    seen = visit(browser, site.page(region="fr"))
+    first = seen.page.get_by_role("listitem").first.inner_text()
+    assert first.startswith("Statistics ")
+    with site.client() as client:
+        told = client.get("/banner.json?language=en&region=fr").json()
+    [statistics, _] = told["choices"]
+    assert first == f"Statistics {statistics['text']}"
+    assert "nothing happens without a yes" not in first and ((statistics["text"] == own) is says)
+    seen.press("Choose one by one")
+    described = seen.page.get_by_role("dialog").locator("#d-statistics").inner_text()
+    assert [line for line in described.splitlines() if line] == statistics["for"]
+    assert (statistics["for"][0] == own) is says and len(statistics["for"]) > 1
+    notice = notices.shown(site.company, told["notice"])
+    assert notice is not None and notice["words"]["for"]["statistics"] == statistics["for"]
+    assert notice["choices"]["statistics"]["text"] == statistics["text"]
+    seen.context.close()
+
+
+def test_what_is_said_in_another_language_is_marked_as_such(browser: Browser, site: World) -> None:
+    site.edit("      fr: Nous comptons les pages lues, pour les améliorer.\n", "")
+    seen = visit(browser, site.page(region="fr", language="fr"))
+    shown(seen, "opt-in")
+    languages = seen.page.locator("#kept li span").evaluate_all("all => all.map(e => e.lang)")
+    assert languages == ["en", "fr"]
     seen.context.close()
 
 

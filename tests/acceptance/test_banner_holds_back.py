@@ -179,6 +179,28 @@ def test_a_script_slipped_into_the_page_is_not_given_its_nonce(browser: Browser,
     seen.context.close()
 
 
+@pytest.mark.parametrize("after", [True, False])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        '<p><img alt="" data-kept="statistics" data-src="http://["></p>',
+        '<p><iframe title="x" data-kept="statistics" data-src="http://["></iframe></p>',
+    ],
+)
+def test_one_broken_address_stops_neither_the_rest_nor_a_withdrawal(
+    browser: Browser, site: World, broken: str, after: bool
+) -> None:
+    body = site.script("statistics")
+    seen = visit(browser, site.page(body=body + broken if after else broken + body, region="us-ca"))
+    shown(seen, "opt-out")
+    seen.until("window.ran === 1")
+    seen.press("Switch off")
+    seen.until(f"window.ran === undefined && {PILL}")
+    seen.delivered()
+    assert {event.state for event in site.events(seen.visitor)} == {"Refused"}
+    seen.context.close()
+
+
 def test_without_javascript_all_is_refused_and_the_page_can_be_used(browser: Browser, site: World) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

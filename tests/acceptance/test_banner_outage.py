@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from kept.controls.choices.records.book import New, record
+from kept.controls.rights.people import Person
 from kept.server.limits import Rate
 from tests.acceptance.banner_site import World, chromium, look, visit, world
 from tests.acceptance.serving import until
@@ -150,6 +152,128 @@ def test_a_wrong_clock_in_the_browser_makes_no_wrong_time_on_record(browser: Bro
     seen.delivered()
     assert all(event.at == site.clock() for event in site.events(seen.visitor))
     context.close()
+
+
+def test_a_refusal_holds_though_the_clock_was_set_back(browser: Browser, site: World) -> None:
+    """A yes is on record; the server is away, the device's clock is set back, and the person says no."""
+    url = site.page(body=site.script("statistics"), region="fr")
+    with site.client() as client:
+        client.get("/banner.json?language=en&region=fr")
+    site.clock.on(hours=3)  # what is shown has been shown for long
+    context = browser.new_context()
+    context.add_init_script(
+        "const Real = Date; Date = class extends Real { "
+        "constructor(...given) { given.length ? super(...given) : super(Date.now()) } "
+        "static now() { return Real.now() + +(document.cookie.match(/shift=(-?\\d+)/) || [0, 0])[1] } }"
+    )
+    seen = look(context, url)
+    seen.press("Accept all")
+    seen.until("window.ran === 1")
+    seen.delivered()
+    site.clock.on(minutes=5)
+    for path in ("**/banner.json*", "**/choices"):
+        context.route(path, lambda route: route.abort())
+    seen.page.evaluate("document.cookie = 'shift=-3600000;path=/'")
+    seen.page.reload()
+    seen.until(f"window.ran === 1 && {PILL}")
+    seen.press("Privacy choices")
+    seen.press("Refuse all")
+    seen.until(f"window.ran === undefined && {PILL}")
+    [sent] = seen.kept()["queue"]
+    for path in ("**/banner.json*", "**/choices"):
+        context.unroute(path)
+    site.clock.on(minutes=2)
+    seen.page.reload()
+    seen.delivered()
+    [first, last] = [event for event in site.events(seen.visitor) if event.choice == "statistics"]
+    assert (first.state, last.state, last.took) == ("Given", "Withdrawn", True)
+    assert last.record == sent["id"] and first.at <= last.at <= site.clock()
+    site.clock.on(minutes=2)
+    seen.page.reload()
+    seen.until(PILL)
+    assert seen.page.evaluate("[window.ran, kept.allows('statistics')]") == [None, False]
+    context.close()
+
+
+def test_an_own_no_yields_to_no_older_yes_of_the_servers(browser: Browser, site: World) -> None:
+    """The no was not taken there, for whatever reason: here it holds, until something later is said elsewhere."""
+    seen = visit(browser, site.page(body=site.script("statistics"), region="fr"))
+    seen.press("Accept all")
+    seen.until("window.ran === 1")
+    seen.delivered()
+    site.clock.on(minutes=5)
+    now = site.clock().isoformat()
+    refusal = {"error": "no", "reason": "unknown-notice", "now": now}
+    origin = {"Access-Control-Allow-Origin": site.site_url}
+    seen.context.route("**/choices", lambda route: route.fulfill(status=422, json=refusal, headers=origin))
+    seen.press("Privacy choices")
+    seen.press("Refuse all")
+    seen.delivered()
+    seen.context.unroute("**/choices")
+    seen.page.evaluate(  # as a clock that was set back would have it
+        "() => { const own = JSON.parse(localStorage.kept); for (const c of Object.values(own.answers)) "
+        "c.at = new Date(Date.now() - 36e5).toISOString(); localStorage.kept = JSON.stringify(own) }"
+    )
+    for _ in range(2):
+        site.clock.on(minutes=5)
+        seen.page.reload()
+        seen.until(PILL)
+        assert seen.page.evaluate("[window.ran, kept.allows('statistics')]") == [None, False]
+    record(site.company, [New(Person("visitor", (seen.visitor,)), "statistics", "yes", "staff", region="fr")])
+    site.clock.on(minutes=5)
+    seen.page.reload()
+    seen.until("window.ran === 1")  # a later yes, that was given elsewhere
+    seen.context.close()
+
+
+def test_a_yes_that_came_too_late_to_count_does_not_count_here(browser: Browser, site: World) -> None:
+    """The server's answer says what is in force: a no from elsewhere, later than this yes."""
+    seen = visit(browser, site.page(body=site.script("statistics"), region="fr"))
+    seen.press("Refuse all")
+    seen.delivered()
+    site.clock.on(hours=1)
+    record(site.company, [New(Person("visitor", (seen.visitor,)), "statistics", "no", "staff", region="fr")])
+    seen.press("Privacy choices")
+    seen.press("Accept all")
+    seen.delivered()
+    seen.until(f"!window.ran && !kept.allows('statistics') && {PILL}")
+    assert {name: one["answer"] for name, one in seen.kept()["answers"].items()} == {
+        "statistics": "no",
+        "advertising": "yes",
+    }
+    seen.context.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, "no backend"),
+        (403, "<h1>Forbidden</h1>"),
+        (408, ""),
+        (404, '{"kind": "Status", "reason": "NotFound"}'),
+        (200, "<h1>Please log in to this network</h1>"),
+    ],
+)
+def test_only_kept_itself_ends_an_answer(browser: Browser, site: World, status: int, body: str) -> None:
+    """What a proxy, a firewall or a portal says instead leaves it in the queue, and it is sent again."""
+    seen = visit(browser, site.page(region="us-ca"))
+    shown(seen, "opt-out")
+    turned_away: list[int] = []
+
+    def turn_away(route: object) -> None:
+        turned_away.append(status)
+        headers = {"Access-Control-Allow-Origin": site.site_url}
+        route.fulfill(status=status, body=body, headers=headers)  # type: ignore[attr-defined]  # Playwright's route
+
+    seen.context.route("**/choices", turn_away)
+    seen.press("Switch off")
+    until(lambda: bool(seen.page.evaluate("1")) and len(turned_away) > 1, "it is sent again")
+    assert len(seen.kept()["queue"]) == 1 and site.events(seen.visitor) == []
+    seen.context.unroute("**/choices")
+    seen.page.reload()
+    seen.delivered()
+    assert {event.state for event in site.events(seen.visitor)} == {"Refused"}
+    seen.context.close()
 
 
 def test_a_flood_from_one_address_is_limited_without_losing_an_honest_answer(

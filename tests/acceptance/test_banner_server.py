@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import socket
@@ -13,11 +14,12 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import func, select
+from starlette.applications import Starlette
 
 from kept.errors import KeptError
 from kept.server import banner
-from kept.server.banner_asks import LANGUAGES, SCRIPT, STYLE, Asks, texts
-from kept.server.limits import Rate
+from kept.server.banner_asks import LANGUAGES, SCRIPT, STYLE, Asks, Sites, texts
+from kept.server.limits import Newcomers, Rate, network_of
 from kept.state.tables import choice_events
 from tests.acceptance.banner_site import World, world
 
@@ -100,6 +102,30 @@ def test_a_replayed_id_with_another_answer_is_refused(site: World, client: httpx
     )
     assert refused(client.post("/choices", json=sent | {"visitor": "e" * 32})) == (409, "replayed")
     assert [event.state for event in site.events(sent["visitor"])] == ["Refused"]
+
+
+def test_whoever_answers_is_told_what_is_in_force_now(site: World, client: httpx.Client) -> None:
+    yes = answer(client, choices={"statistics": "yes", "advertising": "yes"})
+    told = client.post("/choices", json=yes).json()
+    assert told["now"] == client.get("/banner.json").json()["now"]
+    site.clock.on(minutes=1)
+    no = answer(client, visitor=yes["visitor"])
+    assert client.post("/choices", json=no).json()["states"] == {"statistics": "Withdrawn"}
+    again = client.post("/choices", json=yes)  # its receipt was lost: what it said is over
+    assert again.status_code == 200
+    assert again.json()["states"] == {"statistics": "Withdrawn", "advertising": "Given"}
+    stands = client.get(f"/banner.json?visitor={yes['visitor']}").json()["choices"]
+    assert [(one["state"], one["here"]) for one in stands] == [("refused", True), ("given", True)]
+
+
+def test_every_refusal_bears_the_time_by_which_browsers_know_it_is_kepts(client: httpx.Client) -> None:
+    now = client.get("/banner.json").json()["now"]
+    for response in (
+        client.post("/choices", content="x"),
+        client.post("/choices", json=answer(client, notice="0" * 64)),
+        client.post("/choices", content=" " * 9000),
+    ):
+        assert response.is_client_error and response.json()["now"] == now
 
 
 @pytest.mark.parametrize(
@@ -213,13 +239,13 @@ def test_pages_of_the_companys_may_read_what_they_are_told(site: World, client: 
         assert response.headers["Access-Control-Allow-Origin"] == site.site_url
         assert "Origin" in response.headers["Vary"]
         assert response.headers["Access-Control-Expose-Headers"] == "Retry-After"
-    assert site.site_url in Asks.of(site.company).origins
+    assert Asks.of(site.company).sites.serve(site.site_url)
 
 
 def test_more_sites_are_a_setting(site: World) -> None:
     settings = {**site.company.settings, "KEPT_SITES": "https://shop.example https://WWW.Lamps.example/"}
-    more = Asks(replace(site.company, settings=settings, memory={}), texts(site.folder)).origins
-    assert more - Asks.of(site.company).origins == {"https://shop.example", "https://www.lamps.example"}
+    more = Asks(replace(site.company, settings=settings, memory={}), texts(site.folder)).sites.origins
+    assert more - Asks.of(site.company).sites.origins == {"https://shop.example", "https://www.lamps.example"}
 
 
 def test_nobody_learns_anothers_answers_without_their_number(site: World, client: httpx.Client) -> None:
@@ -239,6 +265,142 @@ def test_two_hundred_answers_a_second_from_one_address_are_limited(tmp_path: Pat
         sent = answer(client)
         codes = [client.post("/choices", json=sent).status_code for _ in range(200)]
         assert codes == [201] + [200] * (banner.ANSWERS.number - 1) + [429] * (200 - banner.ANSWERS.number)
+
+
+def _posted(site: World, sent: list[tuple[str, dict[str, Any]]], **limits: Rate) -> list[tuple[int, str]]:
+    """What is answered to answers from some network addresses: status, and when to try again."""
+    app = Starlette(routes=banner.routes(site.office, **limits))
+
+    async def post() -> list[tuple[int, str]]:
+        found = []
+        for address, one in sent:
+            line = httpx.ASGITransport(app=app, client=(address, 1))
+            async with httpx.AsyncClient(transport=line, base_url=site.kept_url) as client:
+                got = await client.post("/choices", json=one, headers={"Origin": site.site_url})
+                found.append((got.status_code, got.headers.get("Retry-After", "")))
+        return found
+
+    return asyncio.run(post())
+
+
+def test_another_address_of_the_same_network_is_no_other_source(site: World, client: httpx.Client) -> None:
+    sent = [(f"2001:db8:1:2::{number:x}", answer(client)) for number in range(1, 6)]
+    elsewhere = [("2001:db8:1:3::1", answer(client)), ("203.0.113.5", answer(client))]
+    codes = [code for code, _ in _posted(site, sent + elsewhere, answers=Rate(3, 1e6))]
+    assert codes == [201, 201, 201, 429, 429, 201, 201]
+
+
+def test_where_somebody_asks_from_is_their_network() -> None:
+    assert [
+        network_of(one) for one in ("203.0.113.5", "", "local", "::ffff:203.0.113.5", "fe80::1%eth0", "a:b")
+    ] == [
+        "203.0.113.5",
+        "",
+        "local",
+        "203.0.113.5",
+        "fe80::/64",
+        "a:b",
+    ]
+    assert network_of("2001:DB8:1:2:a::1") == network_of("2001:db8:1:2::") == "2001:db8:1:2::/64"
+
+
+def test_so_many_new_visitors_are_let_in_at_once_and_the_rest_keep_their_answers(
+    site: World, client: httpx.Client
+) -> None:
+    """From however many networks they come; who was there before may always change their mind."""
+    before = answer(client)
+    client.post("/choices", json=before)
+    new = [answer(client) for _ in range(4)]
+    sent = [(f"203.0.113.{number}", one) for number, one in enumerate(new)]
+    sent.append(("198.51.100.1", answer(client, visitor=before["visitor"])))
+    sent.append(("198.51.100.2", answer(client, visitor=new[0]["visitor"])))
+    assert _posted(site, sent, newcomers=Rate(2, 1e6)) == [
+        (201, ""),
+        (201, ""),
+        (429, banner.AGAIN),
+        (429, banner.AGAIN),
+        (201, ""),
+        (201, ""),
+    ]
+    assert [len(site.events(one["visitor"])) for one in new] == [2, 1, 0, 0]
+
+
+def test_the_ceiling_on_new_visitors_looks_nobody_up_until_it_is_reached() -> None:
+    looked: list[int] = []
+
+    def was_here() -> bool:
+        looked.append(1)
+        return len(looked) == 2
+
+    newcomers = Newcomers(Rate(1, 10), lambda: 0.0, known=1)
+    assert newcomers.takes("a", was_here) and newcomers.takes("a", was_here) and looked == []
+    assert not newcomers.takes("b", was_here) and newcomers.takes("c", was_here) and len(looked) == 2
+    assert newcomers.takes("c", was_here) and len(looked) == 2
+    assert not newcomers.takes("a", was_here)  # forgotten for `c`: no more are remembered than is set
+
+
+def test_sites_are_named_as_browsers_name_them() -> None:
+    named = [
+        "https://Shop.Lumi.example:443/lamps",
+        "http://lumi.example:80",
+        "http://lumi.example:8080",
+        "https://bücher.example",
+        "https://straße.example",
+        "https://[2001:DB8::1]:8443",
+        "",
+    ]
+    assert Sites.of(named).origins == {
+        "https://shop.lumi.example",
+        "http://lumi.example",
+        "http://lumi.example:8080",
+        "https://xn--bcher-kva.example",
+        "https://xn--strae-oqa.example",
+        "https://[2001:db8::1]:8443",
+    }
+
+
+def test_every_site_below_a_host_may_ask_and_no_other() -> None:
+    sites = Sites.of(["https://*.lumi.example", "http://*.lamps.example:8080"])
+    for origin in ("https://a.lumi.example", "https://a.b.lumi.example", "http://a.lamps.example:8080"):
+        assert sites.serve(origin), origin
+    for origin in (
+        "https://lumi.example",
+        "http://a.lumi.example",
+        "https://a.lumi.example:8443",
+        "https://evil-lumi.example",
+        "https://.lumi.example",
+        "https://evil.example/.lumi.example",
+        "https://evil.example#.lumi.example",
+        "https://a.lumi.example.evil.example",
+        "http://a.lamps.example",
+        "null",
+        "",
+    ):
+        assert not sites.serve(origin), origin
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "www.lumi.example",
+        "ftp://lumi.example",
+        "https://",
+        "https://*",
+        "https://*.example",
+        "https://a b.example",
+        "https://sh*p.lumi.example",
+        "https://*.*.lumi.example",
+        "https://lumi.example:99999",
+        "https://a..example",
+    ],
+)
+def test_an_address_no_browser_could_name_stops_the_server_with_what_to_write(
+    site: World, address: str
+) -> None:
+    company = replace(site.company, settings={**site.company.settings, "KEPT_SITES": address}, memory={})
+    with pytest.raises(KeptError, match="no address of a site") as wrong:
+        Asks(company, texts(site.folder))
+    assert wrong.value.help is not None and "https://*.example.org" in wrong.value.help
 
 
 def test_a_language_is_a_file_and_the_companys_own_wins(site: World, tmp_path: Path) -> None:

@@ -151,6 +151,9 @@ def test_a_person_reads_what_they_chose_and_keeps_it(
     quoted = page.locator("blockquote")
     assert WORDS["fr"] in quoted.inner_text() and quoted.get_attribute("lang") == "fr"
     assert "Stats" in page.locator("dl.told").first.inner_text()
+    about = page.locator("main").inner_text()
+    assert "told here from our policy as it is today" in about
+    assert "It is the file under which you answered." in about
     assert page.get_by_role("link", name="the French CNIL").count() == 1
     sound(page, "receipt")
     with page.expect_download() as downloading:

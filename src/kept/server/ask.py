@@ -22,7 +22,7 @@ from kept.errors import KeptError
 from kept.mail.letter import checked
 from kept.policy.policy import Policy
 from kept.server.fields import fields, is_ours, token_of
-from kept.server.limits import Limiter, Rate
+from kept.server.limits import Limiter, Rate, network_of
 from kept.server.office import Office
 from kept.server.pages import SECURITY, base_of, page, said
 
@@ -88,7 +88,7 @@ def routes(office: Office) -> list[Route]:
 
     async def take(asked: Asked) -> Response:
         form = await fields(asked)
-        source = asked.client.host if asked.client is not None else ""
+        source = network_of(asked.client.host if asked.client is not None else "")
         answer = await run_in_threadpool(_take, office.company, door, form, source)
         office.bell.set()
         return answer

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -21,18 +21,20 @@ from starlette.requests import Request as Asked
 from starlette.responses import Response
 from starlette.routing import Route
 
-from kept.controls.choices.records import notices
+from kept.controls.choices.records import history, notices
 from kept.controls.choices.records.book import New, Recorded, Refused
+from kept.controls.choices.records.states import AGAINST, STANDING, State
 from kept.controls.rights.people import Person
 from kept.errors import KeptError, TransientError
 from kept.policy import words
 from kept.server import receipts
-from kept.server.banner_asks import SCRIPT, STYLE, Asks
-from kept.server.limits import Limiter, Rate
+from kept.server.banner_asks import SCRIPT, STYLE, Asks, browser_time
+from kept.server.limits import Limiter, Newcomers, Rate, network_of
 from kept.server.office import Office
 
 BODY: Final = 8 << 10  # bytes; an answer to twenty choices is two thousand
-ANSWERS: Final = Rate(100, 10)  # from one network address, behind which a whole school may stand
+ANSWERS: Final = Rate(100, 10)  # from one network, behind which a whole school may stand
+NEW: Final = Rate(200, 1)  # visitors nobody knew, in all: each is kept for good
 ASKING: Final = Rate(2000, 10)  # page views
 AGAIN: Final = "5"  # seconds after which a browser that was turned away tries again
 ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -103,17 +105,20 @@ def read_answer(body: bytes) -> Answer:
     return Answer(given["id"], given["visitor"], given["notice"], at, region, choices)
 
 
-def take(asks: Asks, answer: Answer) -> tuple[int, dict[str, Any]]:
+async def take(asks: Asks, answer: Answer) -> tuple[int, dict[str, Any]]:
     """Record an answer: 201, or 200 where the same was on record, and what the browser is told.
 
+    Under `states` it is told what is in force now, which an answer that came late may not be; under `now`, the time
+    here that it was recorded after.
     A choice that the notice asked about and that the policy no longer has is left out: what else was said with it,
     while the policy was another, counts.
     """
+    now = asks.company.clock()
     if asks.kind is None:
         raise Wrong(404, "nothing-asked", "the policy asks visitors nothing")
     gone = [name for name in answer.choices if name not in asks.choices]
     if gone:
-        shown = notices.shown(asks.company, answer.notice)
+        shown = await run_in_threadpool(notices.shown, asks.company, answer.notice)
         if (
             shown is None
             or any(name not in shown["choices"] for name in gone)
@@ -135,23 +140,46 @@ def take(asks: Asks, answer: Answer) -> tuple[int, dict[str, Any]]:
         for name, said in answer.choices.items()
         if name not in gone
     ]
-    done: list[Recorded] = asks.recorder.record(given)
-    states = {one.new.choice: one.state for one in done}
+    done = await asks.recorder.recorded(given)
     return 200 if all(one.known for one in done) else 201, {
         "id": answer.id,
-        "states": states,
+        "now": browser_time(now),
+        "states": await in_force(asks, who, done),
         "gone": gone,
         "receipt": receipts.path_of(asks.company, answer.id),
     }
 
 
-def routes(office: Office, answers: Rate = ANSWERS, asking: Rate = ASKING) -> list[Route]:
+async def in_force(asks: Asks, who: Person, done: Sequence[Recorded]) -> dict[str, State]:
+    """How each choice that was answered stands now, for all it is made for: a no to any of it comes first."""
+    states: dict[str, list[State]] = {}
+    if all(one.took and not one.known for one in done):
+        for one in done:
+            states.setdefault(one.new.choice, []).append(one.state)
+    else:
+        now, answered = asks.company.clock(), {one.new.choice for one in done}
+        stands = await run_in_threadpool(history.current, asks.company, [who])
+        for (name, _), event in stands.get(who, {}).items():
+            if name in answered:
+                is_over = event.state in STANDING and not event.stands(now)
+                states.setdefault(name, []).append("Expired" if is_over else event.state)
+    return {name: min(found, key=_weight) for name, found in states.items()}
+
+
+def _weight(state: State) -> int:
+    return 0 if state in AGAINST else 2 if state in STANDING else 1
+
+
+def routes(
+    office: Office, answers: Rate = ANSWERS, asking: Rate = ASKING, newcomers: Rate = NEW
+) -> list[Route]:
     """The banner's files, what it asks, what takes the answers, and `/.well-known/gpc.json`.
 
-    `answers` and `asking` are how often one network address may answer and ask.
+    `answers` and `asking` are how often one network may answer and ask, `newcomers` how many visitors may be new, in
+    all. KeptError where a text or an address of a site can't be used: that stops the server, not a visitor.
     """
-    Asks.of(office.company)  # a text that isn't whole stops the server, not a visitor
-    by_answers, by_asking = Limiter(answers), Limiter(asking)
+    Asks.of(office.company)
+    by_answers, by_asking, new = Limiter(answers), Limiter(asking), Newcomers(newcomers)
 
     async def ask(asked: Asked, asks: Asks) -> Response:
         query = asked.query_params
@@ -166,7 +194,9 @@ def routes(office: Office, answers: Rate = ANSWERS, asking: Rate = ASKING) -> li
         if "origin" not in asked.headers:
             raise Wrong(403, "wrong-origin", "an answer comes from a page of the company's")
         given = read_answer(await _body(asked))
-        status, told = await run_in_threadpool(take, asks, given)
+        if not new.takes(given.visitor, lambda: asks.knows(given.visitor)):
+            raise Wrong(429, "too-many", "too many new visitors at once: keep it, and try again in a moment")
+        status, told = await take(asks, given)
         return _json(told, status)
 
     async def gpc(asked: Asked) -> Response:
@@ -190,38 +220,36 @@ async def _guarded(
     origin, allowed = asked.headers.get("origin"), False
     try:
         asks = Asks.of(office.company)
-        allowed = origin in asks.origins
+        allowed = origin is not None and asks.sites.serve(origin)
         if origin is not None and not allowed:
             raise Wrong(403, "wrong-origin", "this is no page of the company's")
-        if not limiter.takes(asked.client.host if asked.client is not None else ""):
+        if not limiter.takes(network_of(asked.client.host if asked.client is not None else "")):
             raise Wrong(
-                429, "too-many", "too much at once from one address: keep it, and try again in a moment"
+                429, "too-many", "too much at once from one network: keep it, and try again in a moment"
             )
         response = await does(asked, asks)
     except ClientDisconnect:
         response = _json({"error": "the body was cut off", "reason": "not-json"}, 400)
     except KeptError as wrong:
-        response = _fault(wrong)
+        response = _fault(wrong, browser_time(office.company.clock()))
     if allowed and origin is not None:
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Expose-Headers"] = "Retry-After"
     return response
 
 
-def _fault(wrong: KeptError) -> Response:
+def _fault(wrong: KeptError, now: str) -> Response:
+    """What is refused, with our time: a browser knows by it that it was Kept that answered, and not a proxy."""
     if isinstance(wrong, TransientError):
-        return _json(
-            {"error": "something doesn't answer just now", "reason": "away"}, 503, {"Retry-After": AGAIN}
-        )
-    if isinstance(wrong, Wrong):
-        status, reason = wrong.status, wrong.reason
+        error, reason, status = "something doesn't answer just now", "away", 503
+    elif isinstance(wrong, Wrong):
+        error, reason, status = wrong.message, wrong.reason, wrong.status
     elif isinstance(wrong, Refused):
-        status, reason = 409 if wrong.reason == "replayed" else 422, wrong.reason
+        error, reason, status = wrong.message, wrong.reason, 409 if wrong.reason == "replayed" else 422
     else:
-        return _json({"error": "this is a fault of ours", "reason": "away"}, 500)
-    return _json(
-        {"error": wrong.message, "reason": reason}, status, {"Retry-After": AGAIN} if status == 429 else {}
-    )
+        error, reason, status = "this is a fault of ours", "away", 500
+    headers = {"Retry-After": AGAIN} if status in (429, 503) else {}
+    return _json({"error": error, "reason": reason, "now": now}, status, headers)
 
 
 async def _body(asked: Asked) -> bytes:

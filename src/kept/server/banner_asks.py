@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
@@ -21,7 +22,9 @@ from kept.company import Company
 from kept.controls.choices import meaning
 from kept.controls.choices.asking import ask_of, choices_of, in_browser, must_ask, visitor_kind
 from kept.controls.choices.declare import Choice
-from kept.controls.choices.records import history, notices
+from kept.controls.choices.floor import waiting
+from kept.controls.choices.messages.about import about
+from kept.controls.choices.records import history, notices, subjects
 from kept.controls.choices.records.book import Recorder
 from kept.controls.choices.records.history import Event
 from kept.controls.rights.people import Person
@@ -32,8 +35,14 @@ from kept.state.tables import meanings
 FOLDER: Final = files("kept.server").joinpath("banner")
 LANGUAGES: Final = ("en", "fr", "de", "nl", "bn", "ro", "ar")
 FALLBACK: Final = "en"
-OWN: Final = "banner"  # the folder, in the company's, with texts of its own
+OWN: Final = "banner"  # the folder, in the company's, with texts of its own; and the way of what is said here
 TITLE: Final = "choice:"  # begins the word for what a choice is called: `choice:statistics`
+
+PORTS: Final = {"http": 80, "https": 443}
+HOST: Final = re.compile(
+    r"(\*\.(?=[^.]+\.[^.]))?([a-z0-9_-]+\.)*[a-z0-9_-]+\.?"
+)  # never all there is below `example`
+BELOW: Final = re.compile(r"([a-z0-9_-]+\.)*[a-z0-9_-]+")
 
 Text = Mapping[str, str]
 
@@ -80,6 +89,63 @@ def texts(directory: Path) -> dict[str, Text]:
     return found
 
 
+@dataclass(frozen=True)
+class Sites:
+    """The sites a banner may stand on, as browsers name them: an origin, or all below a host (`*.lumi.example`)."""
+
+    origins: frozenset[str]
+    below: tuple[tuple[str, str], ...]
+    """What begins and what ends the origin of each site below a host."""
+
+    @classmethod
+    def of(cls, addresses: Sequence[str]) -> Sites:
+        """The sites at some addresses; KeptError for one that no browser could name."""
+        origins, below = set[str](), set[tuple[str, str]]()
+        for address in filter(None, addresses):
+            scheme, host, port = _parts(address)
+            if not host.startswith("*."):
+                origins.add(f"{scheme}://{host}{port}")
+            else:
+                below.add((f"{scheme}://", f"{host[1:]}{port}"))
+        return cls(frozenset(origins), tuple(sorted(below)))
+
+    def serve(self, origin: str) -> bool:
+        """Whether a page of this origin is one of theirs."""
+        return origin in self.origins or any(
+            origin.startswith(begin)
+            and origin.endswith(end)
+            and BELOW.fullmatch(origin, len(begin), len(origin) - len(end))
+            for begin, end in self.below
+        )
+
+
+def _parts(address: str) -> tuple[str, str, str]:
+    """Scheme, host and port as a browser sends them (RFC 6454, 6.2): no default port, no letters but ASCII."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port, parts = "", None, urlsplit("")
+    name = host if ":" in host else ".".join(map(_label, unicodedata.normalize("NFKC", host).split(".")))
+    if parts.scheme not in PORTS or not (HOST.fullmatch(name) or ":" in host):
+        raise KeptError(
+            f"`{address.rpartition('@')[2]}` is no address of a site",
+            help="write it as https://www.example.org, or https://*.example.org for every site below a host",
+            where="KEPT_SITES, sites of a party, or the address of a browser store",
+        )
+    written = "" if port in (None, PORTS[parts.scheme]) else f":{port}"
+    return parts.scheme, f"[{name}]" if ":" in name else name, written
+
+
+def _label(label: str) -> str:
+    """A label of a host as browsers send it (UTS 46): `bücher` is `xn--bcher-kva`.
+
+    Python's own codec follows IDNA 2003, by which `straße` is another's host, `strasse`.
+    """
+    lower = "".join(letter.lower() for letter in label)
+    return lower if lower.isascii() else f"xn--{lower.encode('punycode').decode('ascii')}"
+
+
 @dataclass
 class Asks:
     """What one company's banner asks. Get it with `Asks.of`; it lasts as long as the company is open."""
@@ -90,6 +156,7 @@ class Asks:
     def __post_init__(self) -> None:
         self._told: dict[tuple[str, tuple[str, ...]], dict[str, Any]] = {}
         self._grew: dict[tuple[str, str], bool] = {}
+        self.sites = self._sites()
 
     @classmethod
     def of(cls, company: Company) -> Asks:
@@ -118,15 +185,17 @@ class Asks:
     def honours_gpc(self) -> bool:
         return any("gpc" in choice.signals for choice in self.choices.values())
 
-    @cached_property
-    def origins(self) -> frozenset[str]:
+    def knows(self, visitor: str) -> bool:
+        """Whether a visitor ever answered."""
+        who = Person(self.kind, (visitor,)) if self.kind is not None else None
+        return who is not None and who in subjects.find(self.company, [who])
+
+    def _sites(self) -> Sites:
         """The sites that may ask: the policy's browser stores, its own parties' `sites`, and the settings'."""
         policy, settings = self.company.policy, self.company.settings
         named = list(self.company.sites.values())
         named += [f"https://{site}" for party in policy.us() for site in party.sites]
-        named += [self.company.public_url, *settings.get("KEPT_SITES", "").split()]
-        parts = (urlsplit(address.lower()) for address in named)
-        return frozenset(f"{one.scheme}://{one.netloc}" for one in parts if one.scheme in ("http", "https"))
+        return Sites.of([*named, self.company.public_url, *settings.get("KEPT_SITES", "").split()])
 
     def language(self, wanted: Sequence[str]) -> str:
         """The first wanted language there are texts in: `fr-BE` is served by `fr`; else English."""
@@ -151,7 +220,7 @@ class Asks:
         choices = [
             {**one, **self._stands(self.choices[one["name"]], region, stands, now)} for one in told["choices"]
         ]
-        return {**told, "choices": choices, "region": region, "gpc": gpc, "now": _ceiling(now)}
+        return {**told, "choices": choices, "region": region, "gpc": gpc, "now": browser_time(now)}
 
     def _words(self, language: str, region: str | None) -> dict[str, Any]:
         """The same for everybody, kept as a notice: a person's region is in their answer, its way of asking here."""
@@ -168,15 +237,17 @@ class Asks:
         }
         tag, direction = said.pop("language"), said.pop("direction")
         described = notices.describe(policy, list(self.choices), language=tag, region=region)
+        told_of = {name: self._told_of(choice, tag) for name, choice in self.choices.items()}
         for name, one in described.items():
             one["title"] = text.get(f"{TITLE}{name}", one["title"])
+            one["text"], one["language"], _ = told_of[name]
         notice = notices.keep(
             self.company,
             {
                 "kind": "banner",
                 "language": tag,
                 "region": None,
-                "words": said,
+                "words": said | {"for": {name: list(told) for name, (*_, told) in told_of.items()}},
                 "layout": sha256(STYLE).hexdigest(),
                 "script": sha256(SCRIPT).hexdigest(),
                 "policy": policy.source.digest,
@@ -193,11 +264,24 @@ class Asks:
             "words": said,
             "policy": published if published.startswith(("https://", "http://")) else None,
             "choices": [
-                {"name": name, **described[name], **self._browser(choice)}
+                {"name": name, **described[name], "for": told_of[name][2], **self._browser(choice)}
                 for name, choice in self.choices.items()
             ],
         }
         return self._told[place]
+
+    def _told_of(self, choice: Choice, language: str) -> tuple[str, str, tuple[str, ...]]:
+        """What a choice is for: in short, its language, and at length.
+
+        In short it is what the file `says`, else the sentences of what waits for the choice; at length it is both, the
+        sentences only where they are in the language of the rest.
+        """
+        policy = self.company.policy
+        said = about(policy, choice, language)
+        whole = said.sentences
+        if choice.says and said.language == FALLBACK and any(waiting(policy, choice)):
+            whole += about(policy, replace(choice, says={}), language).sentences
+        return " ".join(said.sentences), said.language, tuple(dict.fromkeys(whole))
 
     def _browser(self, choice: Choice) -> dict[str, Any]:
         found = in_browser(self.company.policy, choice)
@@ -213,6 +297,7 @@ class Asks:
             return {
                 "state": None,
                 "at": None,
+                "here": False,
                 "must": must_ask(policy, choice, region, None, now, grown=False),
             }
         refused = [event for event in events if event.is_against]
@@ -224,7 +309,8 @@ class Asks:
         )
         return {
             "state": "refused" if refused else "given" if given else None,
-            "at": _ceiling(max(event.at for event in refused or events)),
+            "at": browser_time(max(event.at for event in refused or events)),
+            "here": any(event.way == OWN for event in events),  # said in this very browser
             "must": must
             and (
                 not refused
@@ -246,7 +332,7 @@ class Asks:
         return self._grew[place]
 
 
-def _ceiling(at: datetime) -> str:
+def browser_time(at: datetime) -> str:
     """A time for a browser, which knows thousandths: never before what it stands for."""
     thousandths = math.ceil(at.timestamp() * 1000)
     return (

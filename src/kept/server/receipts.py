@@ -79,6 +79,7 @@ def _show(company: Company, token: str) -> Response:
         token=token,
         answers=list(_answers(company, told)),
         notices=[_notice(one["shown"], one["sha256"]) for one in told["pii_processing"]["privacy_notice"]],
+        policy=told["policy"],
         uses=[_use(use) for use in told["pii_processing"]["purposes"]],
         controllers=[one for one in told["party_identification"] if one["party_role"] == "controller"],
         withdrawal=_ways(told),

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kept.controls.collection.card_numbers.never import Attached
 from kept.controls.collection.gate.bodies import MOST, File, alike, query, read, write
-from kept.controls.collection.never import Attached
 from kept.controls.collection.refused import Refused
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=20).filter(

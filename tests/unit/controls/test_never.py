@@ -18,9 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kept.controls.collection import attached, cards, never
-from kept.controls.collection.attached import Unseen
-from kept.controls.collection.never import Attached, CannotBlot, Found, blotted, in_rows, scan
+from kept.controls.collection.card_numbers import attached, never
+from kept.controls.collection.card_numbers import find as cards
+from kept.controls.collection.card_numbers.attached import Unseen
+from kept.controls.collection.card_numbers.never import Attached, CannotBlot, Found, blotted, in_rows, scan
 
 CARD = "4111111111111111"
 WIDE = CARD.translate({48 + digit: 0xFF10 + digit for digit in range(10)})
@@ -71,6 +72,13 @@ def test_every_place_is_named_by_its_path() -> None:
         {1: {int(CARD): None}},
         {CARD},
         ["4111", "1111", "1111", "1111"],
+        ["1204", "4111", "1111", "1111", "1111"],
+        {"a": "room 1204 4111 1111 1111 1111"},
+        '{"a": "4111 1111 1111 1111 7777"}',
+        "4111-1111-1111-1111-9999",
+        b"4111\r\n\r\n1111\r\n\r\n1111\r\n\r\n1111",
+        "௪௧௧௧ ௧௧௧௧ ௧௧௧௧ ௧௧௧௧",
+        json.dumps("𝟒𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏"),
         "<p>4111<b>1111</b><i>1111</i>1111</p>",
         "4111<br>1111<br/>1111<br />1111",
         "𝟒𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏𝟏",

@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from examples.generators import lumnar
 from examples.sitelucent.generate import build
 from kept.company import Company, opened
+from kept.controls.choices.asking import choices_of
 from kept.controls.choices.records import book, choosing, dpv, iso27560, notices
 from kept.controls.choices.records.book import New
 from kept.controls.choices.records.forgetting import forget
@@ -234,6 +235,93 @@ def test_no_history_makes_a_receipt_grow_without_end(company: Company, clock: li
     assert events[0]["record_id"] == first  # its own is never left out
     [whole] = [one for one in iso27560.export(company, [VISITOR]) if one["record_id"] == first]
     assert whole["events"] == events
+
+
+@pytest.mark.parametrize("reports", [1, choosing.HISTORY, 3 * choosing.HISTORY])
+def test_reports_that_take_no_effect_push_no_answer_out_of_a_receipt(
+    company: Company, clock: list[datetime], reports: int
+) -> None:
+    """A device tells of its switch at each start, and never overrides what somebody did: the no still stands."""
+    yes, no = chose(company, clock, "yes"), chose(company, clock, "no", "page")
+    clock[0] += timedelta(hours=1)
+    told = [New(VISITOR, "statistics", "yes", "device") for _ in range(reports)]
+    assert not any(done.took for done in book.record(company, told))
+    given = receipt(company, yes)
+    sound(given)
+    assert [one.state for one in verify(given).now] == ["ConsentWithdrawn"]
+    assert [event["record_id"] for event in body(given)["record"]["events"]] == [yes, no]
+    exported = {one["record_id"]: one["events"] for one in iso27560.export(company, [VISITOR])}
+    assert exported[yes] == exported[no] == body(given)["record"]["events"]
+    [*_, late] = exported  # what took no effect is told of in the record it belongs to
+    own = body(receipt(company, late))["record"]["events"]
+    assert [event["took_effect"] for event in own] == [True, True, False]
+    assert [one.state for one in verify(receipt(company, late)).now] == ["ConsentWithdrawn"]
+    assert counted(company, yes) == 5
+
+
+def test_the_same_where_the_state_is_in_postgresql(
+    fresh_postgresql: str, tmp_path: Path, clock: list[datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("APP_DATABASE_URL", raising=False)
+    build(tmp_path / "company", 5, 3)
+    with (tmp_path / "company/.env").open("a") as settings:
+        settings.write(f"KEPT_STATE_URL={fresh_postgresql}\n")
+    with opened(load(tmp_path / "company/policy.yaml"), tmp_path / "company", lambda: clock[0]) as company:
+        yes, _ = chose(company, clock, "yes"), chose(company, clock, "no", "page")
+        clock[0] += timedelta(hours=1)
+        book.record(company, [New(VISITOR, "statistics", "yes", "device") for _ in range(choosing.HISTORY)])
+        data = receipt(company, yes)
+        sound(data)
+        assert [one.state for one in verify(data).now] == ["ConsentWithdrawn"]
+        assert company.state.engine.dialect.name == "postgresql"
+
+
+def test_the_event_in_force_of_each_choice_is_told_however_often_another_was_switched(
+    company: Company, clock: list[datetime]
+) -> None:
+    """One record of two choices: the newest hundred changes are all of one of them, and the other's last is told."""
+    about = Person("lead", ("5",))
+    names = [choice.name for choice in choices_of(company.policy, "lead")][:2]
+    assert len(names) == 2
+    both = [New(about, name, "yes", "form", record="d" * 32) for name in names]
+    book.record(company, both)
+    clock[0] += timedelta(hours=1)
+    book.record(company, [New(about, names[0], "no", "page", record="e" * 32)])
+    for number in range(choosing.HISTORY + 20):
+        clock[0] += timedelta(hours=1)
+        book.record(company, [New(about, names[1], "no" if number % 2 else "yes", "page")])
+    data = receipt(company, "d" * 32)
+    now = {one.choice: one.state for one in verify(data).now}
+    assert now == {names[0]: "ConsentWithdrawn", names[1]: "ConsentWithdrawn"}
+    events = body(data)["record"]["events"]
+    assert len(events) == choosing.HISTORY + 3
+    [whole] = [one for one in iso27560.export(company, [about]) if one["record_id"] == "d" * 32]
+    assert whole["events"] == events
+
+
+def test_a_receipt_says_that_its_purposes_are_told_from_the_policy_of_today(
+    company: Company, clock: list[datetime], tmp_path: Path
+) -> None:
+    given, signalled = chose(company, clock, "yes"), chose(company, clock, "yes", "api", notice=None)
+    then = company.policy.source.digest
+    told = body(receipt(company, given))["record"]["policy"]
+    assert (told["sha256"], told["file_then"], told["same_as_then"]) == (then, [then], True)
+    assert {"retention_period", "storage_locations", "purpose_description"} <= set(told["tells"])
+    assert body(receipt(company, signalled))["record"]["policy"]["same_as_then"] is None
+    file = tmp_path / "company/policy.yaml"
+    file.write_text(file.read_text("utf-8") + "\n# changed\n", "utf-8")
+    clock[0] += timedelta(days=400)
+    with opened(load(file), file.parent, lambda: clock[0]) as later:
+        data = receipt(later, given)
+        sound(data)
+        told = body(data)["record"]["policy"]
+        assert told["sha256"] != then and told["file_then"] == [then]
+        assert told["same_as_then"] is False
+        assert "told from this policy file" in told["says"] and "something else" in told["says"]
+        [graph, _] = dpv.jsonld(iso27560.export(later))["@graph"]
+        assert f"policy: {told['says']}" in graph["dct:description"]
+        tells = {name.split(".")[0] for name in told["tells"]}
+        assert tells <= {*SCHEMA["$defs"]["use"]["properties"], *SCHEMA["$defs"]["record"]["properties"]}
 
 
 def test_an_entry_that_a_crash_kept_from_the_ledger_is_there_when_its_receipt_is(

@@ -14,7 +14,7 @@ from typing import Any, Final
 from kept.company import Company
 from kept.controls.choices.grounds import about as known_about
 from kept.controls.choices.whom import Facts
-from kept.controls.collection import cards
+from kept.controls.collection.card_numbers import find as cards
 from kept.controls.collection.declare import Collecting, NeverCollected
 from kept.controls.collection.gate.conditions import About, refuse_unmet
 from kept.controls.collection.gate.fields import OURS, Fields, source_column

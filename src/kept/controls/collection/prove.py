@@ -8,8 +8,9 @@ from __future__ import annotations
 from kept.company import Company
 from kept.controls.choices.declare import Choice
 from kept.controls.choices.floor import in_browsers
-from kept.controls.collection import numbers, rows
+from kept.controls.collection import rows
 from kept.controls.collection.browser import seen
+from kept.controls.collection.card_numbers import stored as numbers
 from kept.controls.collection.declare import Collecting, NeverCollected
 from kept.controls.collection.gate.location import PRECISE
 from kept.controls.collection.persons import age

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any, Final
 
 from kept.company import Company
-from kept.controls.collection import never
+from kept.controls.collection.card_numbers import never
 from kept.controls.collection.declare import Collecting, NeverCollected
 from kept.controls.collection.enforce import Collected, collect
 from kept.controls.collection.gate.fields import Fields, Place

@@ -26,7 +26,10 @@
   const SHOWN = ["src", "srcset", "href"]; // what a declared element gets from data-… once it may load
   let config, own = {}, later = {}, denied, wanted, opener, sending, retry, tries = 0;
   let host, root, card, pill, dialog, says;
-  const ran = new Set(), covers = new Map();
+  const ran = new Map(), covers = new Map();
+
+  // What one element or one of the page's own listeners makes fail must not keep the rest from being done.
+  const safely = (does, of) => { try { does(of); } catch (wrong) { console.error("kept:", of, wrong); } };
 
   // What this browser keeps, all under one key: who (a random number, made with the first answer), what was answered,
   // and what the server hasn't got yet. Where storage is denied it holds for this page.
@@ -37,19 +40,21 @@
   const random = () => [...crypto.getRandomValues(new Uint8Array(16))].map((b) => (b + 256).toString(16).slice(1)).join("");
 
   // What stands.
+  const when = (one) => one ? Date.parse(one.at) : 0;
   const answer = (c) => own.answers[c.name] && own.answers[c.name].answer;
   const asksFirst = (c) => c.ask.endsWith("opt-in");
   const signal = (c) => c.gpc && (config.gpc || navigator.globalPrivacyControl === true) && answer(c) !== "yes";
   const twice = (c) => c.ask[0] === "d" && c.state !== "given"; // a double opt-in that isn't confirmed yet
   const stands = (c) => answer(c) ? answer(c) === "yes" && !twice(c) : !asksFirst(c) && !signal(c);
+  const standing = () => config.choices.map(stands).join();
   const allows = (name) => !!config && config.choices.some((c) => c.name === name && stands(c));
   const waits = (c) => answer(c)
-    ? c.must && answer(c) === "no" && Date.now() - Date.parse(own.answers[c.name].at) > REST
+    ? c.must && answer(c) === "no" && Date.now() - when(own.answers[c.name]) > REST
     : (asksFirst(c) ? later : own.seen)[c.name] !== c.meaning;
 
   // What waits for a choice: scripts, frames, pixels, styles. Several names: each must stand.
-  const may = (e) => e.dataset.kept.trim().split(/[\s,]+/).every(allows);
-  const settle = (e) => (may(e) ? start : stop)(e);
+  const may = (names) => names.trim().split(/[\s,]+/).every(allows);
+  const settle = (e) => safely(() => (may(e.dataset.kept) ? start : stop)(e), e);
   const start = (e) => {
     if (e.tagName === "SCRIPT") return run(e);
     if (covers.has(e)) uncover(e);
@@ -61,7 +66,7 @@
   const run = (e) => {
     // A script of the page's own bears the page's nonce; one that somebody slipped into its text doesn't, and never runs.
     if (ran.has(e) || (me.nonce && e.nonce !== me.nonce)) return;
-    ran.add(e);
+    ran.set(e, e.dataset.kept);
     const script = doc.createElement("script");
     for (const { name, value } of e.attributes) if (!/^(type|nonce|data-(kept|src|type))$/.test(name)) script.setAttribute(name, value);
     script.async = e.hasAttribute("async");
@@ -141,31 +146,37 @@
   };
 
   const apply = () => {
-    sweep();
-    google("update");
-    doc.querySelectorAll("[data-kept]").forEach(settle);
-    doc.dispatchEvent(new CustomEvent("kept:change", { detail: Object.fromEntries(config.choices.map((c) => [c.name, stands(c)])) }));
-    // A script that has run can't be taken back: the page is loaded anew, without it.
-    if ([...ran].some((e) => !may(e))) {
+    // A script that has run can't be taken back: the page is loaded anew, without it, whatever else goes wrong here.
+    if ([...ran.values()].some((names) => !may(names))) {
       store("sessionStorage", { ...stored("sessionStorage", {}), saved: true });
       location.reload();
     }
+    safely(sweep);
+    safely(google, "update");
+    doc.querySelectorAll("[data-kept]").forEach(settle);
+    doc.dispatchEvent(new CustomEvent("kept:change", { detail: Object.fromEntries(config.choices.map((c) => [c.name, stands(c)])) }));
   };
 
   // An answer is kept here first; then it is sent, and stays in the queue until the server has taken or refused it.
   const choose = (choices, answerOf) => {
-    const at = new Date(Date.now() + config.ahead).toISOString(), answers = {};
-    for (const c of choices) answers[c.name] = answerOf(c);
     if (choices.length) keep(() => {
+      // Never before what was said here before, wherever the device's clock was set meanwhile.
+      const at = new Date(Math.max(Date.now() + config.ahead, ...Object.values(own.answers).map((one) => when(one) + 1))).toISOString();
+      const answers = {};
+      for (const c of choices) {
+        answers[c.name] = answerOf(c);
+        // What the server said is over with this: a yes it had confirmed doesn't confirm another.
+        if (!(stands(c) && answers[c.name] === "yes")) c.state = null;
+        own.answers[c.name] = { answer: answers[c.name], at };
+      }
       own.visitor = own.visitor || random();
       own.config = config;
-      for (const name in answers) own.answers[name] = { answer: answers[name], at };
       own.queue = [...own.queue, { id: random(), visitor: own.visitor, notice: config.notice, at, region: config.region, choices: answers }].slice(-99);
     });
     says.textContent = config.words.saved;
     deliver();
-    show();
     apply();
+    show();
   };
   const deliver = async () => {
     if (sending) return;
@@ -175,17 +186,29 @@
       const got = await fetch(base + "choices", {
         method: "POST", body: JSON.stringify(record), keepalive: true, credentials: "omit", signal: AbortSignal.timeout(3e4),
       }).catch(() => 0);
-      if (!got || got.status === 429 || got.status >= 500) {
-        const wait = (got && +got.headers.get("Retry-After")) || Math.min(2 ** tries++, 300);
+      const told = got && await got.json().catch(() => 0);
+      // Only what Kept itself says ends it, not a proxy with nothing behind it, nor a firewall: our answers bear our time.
+      if (!told || !told.now || !(got.ok || told.reason) || got.status === 429 || got.status >= 500) {
+        const wait = Math.min((got && +got.headers.get("Retry-After")) || 2 ** tries++, 300);
         retry = setTimeout(deliver, wait * 1e3 * (1 + Math.random()));
         break;
       }
-      const told = got.ok && await got.json().catch(() => 0);
       tries = 0;
+      const before = standing();
       keep(() => {
         own.queue = own.queue.filter((one) => one.id !== record.id);
-        if (told && told.receipt) own.receipt = new URL(told.receipt, base).href;
+        if (told.receipt) own.receipt = new URL(told.receipt, base).href;
+        for (const c of config.choices) {
+          const mine = own.answers[c.name], state = (told.states || {})[c.name];
+          if (!record.choices[c.name] || !mine || mine.at !== record.at) continue; // answered anew meanwhile
+          mine.at = told.now; // by the server's clock: only what comes after this can undo it
+          if (!state) continue;
+          c.state = /Given/.test(state) ? "given" : /Refused|Withdrawn|Revoked/.test(state) ? "refused" : null;
+          if (c.state === "refused") mine.answer = "no"; // a no that is in force there holds here; a yes never undoes a no
+        }
+        own.config = config;
       });
+      if (standing() !== before) { apply(); show(); }
     }
     sending = false;
   };
@@ -202,7 +225,7 @@
     const query = new URLSearchParams({ language: options.language || doc.documentElement.lang || navigator.languages.join() });
     if (options.region) query.set("region", options.region);
     if (own.visitor) query.set("visitor", own.visitor);
-    const pending = own.queue.flatMap((record) => Object.keys(record.choices));
+    const queued = () => own.queue.flatMap((record) => Object.keys(record.choices)), waiting = queued(), before = { ...own.answers };
     try {
       const got = await fetch(base + "banner.json?" + query, { credentials: "omit", signal: AbortSignal.timeout(5000) });
       const read = got.ok && await got.json();
@@ -211,13 +234,18 @@
       read.ahead = now - Date.now(); // a clock that is wrong here must not make an answer wrong there
       if (own.visitor) keep(() => {
         for (const c of read.choices) {
-          const mine = own.answers[c.name], at = mine ? Date.parse(mine.at) : 0;
-          if (pending.includes(c.name) || at > now - 1e4) c.must = false; // the server can't know it yet
-          else {
-            if (c.state && Date.parse(c.at) > at) own.answers[c.name] = { answer: c.state === "given" ? "yes" : "no", at: c.at };
+          const mine = own.answers[c.name];
+          if ([...waiting, ...queued()].includes(c.name) || (mine && mine.at !== (before[c.name] || {}).at)) {
+            c.must = false; // the server didn't know it yet
+            c.state = null;
+          } else {
+            // A no of this browser's yields to no yes of its own: one that stands there is older, whatever the clocks said.
+            const older = c.here && c.state === "given" && mine && mine.answer === "no";
+            if (c.state && !older && when(c) > when(mine)) own.answers[c.name] = { answer: c.state === "given" ? "yes" : "no", at: c.at };
             // A yes that the server doesn't know, that lapsed, or that no longer covers what would be done, is none.
             if (c.must && own.answers[c.name] && own.answers[c.name].answer === "yes") delete own.answers[c.name];
           }
+          if (mine && when(mine) > now) mine.at = read.now; // the clock here was ahead
         }
         own.config = read;
       });
@@ -234,14 +262,14 @@
   };
   const shade = (place) => {
     Object.assign(place, { lang: config.language, dir: config.direction });
-    const shadow = place.attachShadow({ mode: "open" }), style = h("link", { rel: "stylesheet", href: base + "banner.css" });
+    const shadow = place.attachShadow({ mode: "open" });
+    shadow.adoptedStyleSheets = [sheet]; // one for all of them, read once
     place.style.visibility = "hidden"; // until its style is there, so that nothing is seen to move
-    style.onload = style.onerror = () => { place.style.visibility = ""; if (place === host) enter(); };
-    shadow.append(style);
+    styled.then(() => { place.style.visibility = ""; if (place === host) enter(); });
     return shadow;
   };
   const fill = (word, values) => config.words[word].replace(/{(\w+)}/g, (_, name) => values[name]);
-  const titles = (choices) => new Intl.ListFormat(config.language).format(choices.map((c) => c.title));
+  const titles = (choices) => choices.length > 1 ? new Intl.ListFormat(config.language).format(choices.map((c) => c.title)) : choices.map((c) => c.title).join();
   const buttons = (...all) => h("div", { className: "buttons" }, ...all.map(([word, onclick, className = ""]) =>
     h("button", { type: "button", onclick, className }, config.words[word])));
   const all = (answer, choices) => () => { const these = choices(); leave(); pass(); choose(these, () => answer); };
@@ -263,7 +291,7 @@
       h("button", { type: "button", className: "close", "aria-label": config.words[first ? "later" : "close"], onclick: close }, "×"),
       h("h2", {}, config.words.title),
       h("p", {}, config.words[kind]),
-      h("ul", {}, ...asked.map((c) => h("li", {}, h("strong", {}, c.title), " ", c.text))),
+      h("ul", {}, ...asked.map((c) => h("li", {}, h("strong", {}, c.title), " ", h("span", { lang: c.language }, c.text)))),
       ...honoured(), ...more(),
       buttons(...{
         "opt-in": [["refuse", all("no", these)], ["accept", all("yes", these)]],
@@ -294,7 +322,7 @@
       h("h2", { id: "title", tabIndex: -1, autofocus: true }, config.words.choices),
       ...honoured(),
       ...config.choices.map((c, i) => h("div", { className: "choice" }, h("label", { htmlFor: boxes[i].id }, c.title), boxes[i],
-        h("p", { id: "d-" + c.name }, c.text))),
+        h("div", { id: "d-" + c.name, lang: c.language, dir: "auto" }, ...c.for.map((text) => h("p", {}, text))))),
       ...more(own.receipt),
       buttons(["refuse", all("no", () => config.choices)], ["accept", all("yes", () => config.choices)], ["save", save, "quiet"]));
     dialog.showModal();
@@ -308,6 +336,7 @@
     card = h("div", { hidden: true, onkeydown: (e) => { if (e.key === "Escape") card.querySelector(".close").click(); } });
     pill = h("button", { type: "button", id: "pill", onclick: open, hidden: true });
     dialog = h("dialog", { "aria-modal": "true", "aria-labelledby": "title", onclose: () => {
+      if (doc.activeElement && doc.activeElement !== doc.body) return; // the browser gave it back, or they have gone on
       const back = opener && opener.isConnected && !opener.closest("[hidden]") ? opener : card.hidden ? pill : card.querySelector("button");
       back.focus();
     } });
@@ -327,8 +356,11 @@
     }
   };
 
+  const sheet = new CSSStyleSheet();
+  const styled = fetch(base + "banner.css", { credentials: "omit", signal: AbortSignal.timeout(5000) })
+    .then((got) => got.text()).then((text) => sheet.replaceSync(text)).catch(() => 0);
   recall();
-  google("default");
+  safely(google, "default");
   window.kept = { allows, open, get visitor() { return own.visitor; } };
   new MutationObserver((changes) => {
     if (config) for (const { addedNodes, removedNodes } of changes) {
@@ -344,7 +376,13 @@
   });
   addEventListener("online", () => config && deliver());
   // Another tab of the same site: what was chosen there holds here at once.
-  const again = () => { if (config && says.isConnected) { recall(); show(); apply(); } };
+  const again = () => {
+    if (!config || !says.isConnected) return;
+    recall();
+    for (const c of config.choices) for (const one of (own.config || config).choices) if (one.name === c.name) c.state = one.state;
+    apply();
+    show();
+  };
   addEventListener("storage", (e) => e.key === "kept" && again());
   addEventListener("pageshow", (e) => e.persisted && again());
   const ready = new Promise((done) => doc.readyState === "loading" ? doc.addEventListener("DOMContentLoaded", done) : done());

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Select, Table, exists, func, or_, select
 
 from kept.company import Company
 from kept.controls.choices.records import subjects
@@ -17,9 +17,9 @@ from kept.errors import KeptError
 from kept.state.tables import choice_events, meanings, notices
 from kept.state.tables import subjects as subjects_table
 
-HISTORY: Final = (
-    100  # events told of beside a record's own, the newest: whoever switches back and forth adds no end
-)
+HISTORY: Final = 100
+"""How many events that took effect are told of beside a record's own, the newest: whoever switches back and forth adds
+no end. The event in force of each choice and scope is always among them."""
 PAGE: Final = 500  # people whose choices are in memory at once
 
 _ABOUT: Final = select(subjects_table.c.number, subjects_table.c.kind, subjects_table.c.pseudonym)
@@ -31,8 +31,9 @@ Bodies = Mapping[str, Mapping[str, Any]]
 @dataclass(frozen=True)
 class Choosing:
     """What was chosen under one id. `kind` is the root kind of whoever it is about, and `person` their pseudonym (None
-    when they were erased). `own` are the events of the id, `events` these and others of the same choices, oldest
-    first. `shown` and `meant`: the notices and the meanings of its own events."""
+    when they were erased). `own` are the events of the id, whether or not they took effect; `events` these and, of the
+    same choices and scopes, others that did (`HISTORY`), oldest first. `shown` and `meant`: the notices and the
+    meanings of its own events."""
 
     record: str
     kind: str
@@ -55,19 +56,32 @@ def of_record(company: Company, record: str) -> Choosing | None:
                 "this record id was used for two people, so what stands under it is shown to neither"
             )
         about = connection.execute(_ABOUT.where(subjects_table.c.number == own[0].subject)).one()
-        others = (
-            select(choice_events)
-            .where(
-                choice_events.c.subject == own[0].subject,
-                choice_events.c.choice.in_(sorted({event.choice for event in own})),
-            )
-            .order_by(choice_events.c.number.desc())
-            .limit(HISTORY)
-        )
-        beside = [event_of(row) for row in connection.execute(others)]
+        beside = [event_of(row) for row in connection.execute(_beside(record, own[0].subject))]
         shown = _bodies(connection, notices, _notices(own))
         meant = _bodies(connection, meanings, _meanings(own))
     return Choosing(record, about.kind, about.pseudonym or None, tuple(own), _with(own, beside), shown, meant)
+
+
+def _beside(record: str, subject: int) -> Select[Any]:
+    """The events that took effect on the choices of a record: the newest of all, and the newest of each, in force."""
+    mine = choice_events.alias()
+    newest = choice_events.c.number.desc()
+    same = exists().where(
+        mine.c.record == record,
+        mine.c.choice == choice_events.c.choice,
+        mine.c.scope == choice_events.c.scope,
+    )
+    each = (choice_events.c.choice, choice_events.c.scope)
+    placed = (
+        select(
+            choice_events,
+            func.row_number().over(order_by=newest).label("of_all"),
+            func.row_number().over(partition_by=each, order_by=newest).label("of_its_own"),
+        )
+        .where(choice_events.c.subject == subject, choice_events.c.took == 1, same)
+        .subquery()
+    )
+    return select(placed).where(or_(placed.c.of_all <= HISTORY, placed.c.of_its_own == 1))
 
 
 def of_people(company: Company, whos: Sequence[Person] | None = None) -> Iterator[Choosing]:
@@ -126,12 +140,18 @@ def _pages(company: Company, whos: Sequence[Person] | None) -> Iterator[list[int
 
 
 def _with(own: Sequence[Event], others: Iterable[Event]) -> tuple[Event, ...]:
-    """A record's events among the newest of the same choices, oldest first."""
+    """A record's events among those that took effect on the same choices, oldest first: the newest and those in force.
+
+    What took no effect is told of in the record it belongs to alone: a device that reports every hour what changes
+    nothing must not push an answer out.
+    """
     about = {(event.choice, event.scope) for event in own}
-    same = sorted(
-        (event for event in others if (event.choice, event.scope) in about), key=lambda event: event.number
+    took = sorted(
+        (event for event in others if event.took and (event.choice, event.scope) in about),
+        key=lambda event: event.number,
     )
-    found = {event.number: event for event in (*own, *same[-HISTORY:])}
+    in_force = {(event.choice, event.scope): event for event in took}
+    found = {event.number: event for event in (*own, *took[-HISTORY:], *in_force.values())}
     return tuple(found[number] for number in sorted(found))
 
 

@@ -121,7 +121,7 @@ def node(record: Mapping[str, Any]) -> Node:
     """One consent record as a node of a graph. A person is a blank node with their pseudonym."""
     processing, id = record["pii_processing"], record["record_id"]
     person = f"_:person-{record['pii_principal_id'] or id}"
-    notices = [_notice(one, record["policy"]["version"]) for one in processing["privacy_notice"]]
+    notices = [_notice(one) for one in processing["privacy_notice"]]
     return _full(
         {
             "@id": f"urn:uuid:{uuid.UUID(hex=id)}",
@@ -136,7 +136,10 @@ def node(record: Mapping[str, Any]) -> Node:
             "dpv:hasProcess": [_process(use, id, place) for place, use in enumerate(processing["purposes"])],
             "dpv:hasConsentStatus": [_status(event, person, record) for event in record["events"]],
             "dpv:hasEntity": [_party(one) for one in record["party_identification"]],
-            "dct:description": [f"{one['field']}: {one['says']}" for one in record["findings"]],
+            "dct:description": [
+                f"policy: {record['policy']['says']}",
+                *(f"{one['field']}: {one['says']}" for one in record["findings"]),
+            ],
         }
     )
 
@@ -146,15 +149,18 @@ def notice_of(sha256: str) -> str:
     return f"ni:///sha-256;{urlsafe_b64encode(bytes.fromhex(sha256)).rstrip(b'=').decode('ascii')}"
 
 
-def _notice(notice: Mapping[str, Any], version: str) -> Node:
+def _notice(notice: Mapping[str, Any]) -> Node:
     shown = notice["shown"]
-    return {
-        "@id": notice_of(notice["sha256"]),
-        "@type": "dpv:ConsentNotice",
-        "dct:language": shown["language"],
-        "dct:date": {"@type": "xsd:date", "@value": shown.get("version", version)},
-        "dct:type": shown["kind"],
-    }
+    version = shown.get("version")  # of the policy of then
+    return _full(
+        {
+            "@id": notice_of(notice["sha256"]),
+            "@type": "dpv:ConsentNotice",
+            "dct:language": shown["language"],
+            "dct:date": {"@type": "xsd:date", "@value": version} if version is not None else None,
+            "dct:type": shown["kind"],
+        }
+    )
 
 
 def _process(use: Mapping[str, Any], record: str, place: int) -> Node:

@@ -26,6 +26,35 @@ SCHEMA: Final = "urn:kept:consent-record:1"
 RECORD: Final = "https://w3id.org/dpv/schema/dpv-27560#record"
 RECORD_GDPR: Final = "https://w3id.org/dpv/schema/dpv-27560#record-eu-gdpr"
 
+FROM_TODAY: Final = (
+    "purpose_description",
+    "lawful_basis",
+    "pii_information.pii_name",
+    "pii_information.pii_optional",
+    "pii_controllers",
+    "collection_method",
+    "storage_locations",
+    "retention_period",
+    "jurisdiction",
+    "recipient_third_parties",
+    "geographic_restrictions",
+    "withdrawal_method",
+    "privacy_rights",
+    "authority_party",
+    "necessity",
+    "party_identification",
+)
+"""Fields of a purpose, and of a record, that are read from the policy file of the day a record is told, and not of the
+day it was made."""
+
+TODAY: Final = (
+    "The answers, the words that were shown and the meanings are told as they were then. How each purpose is "
+    "described, "
+    "its legal ground, the places, the periods, who holds the data for us, transfers, rights, parties and ways to "
+    "withdraw are told from this policy file, as it stood when this was told; at the time of the answer it may have "
+    "said something else."
+)
+
 TWICE: Final = frozenset({"confirmed", "letter"})
 """Ways in which a yes is explicit: in writing, or confirmed a second time (EDPB Guidelines 05/2020, 93, 98)."""
 
@@ -68,11 +97,7 @@ def consent_record(company: Company, chosen: Choosing) -> dict[str, Any]:
         "record_id": chosen.record,
         "pii_principal_id": chosen.person,
         "pii_principal_kind": chosen.kind,
-        "policy": {
-            "name": policy.name,
-            "version": policy.version.isoformat(),
-            "sha256": policy.source.digest,
-        },
+        "policy": _told_from(company.policy, chosen),
         "pii_processing": {
             "privacy_notice": [{"sha256": id, "shown": shown} for id, shown in chosen.shown.items()],
             "language": languages or None,
@@ -82,6 +107,30 @@ def consent_record(company: Company, chosen: Choosing) -> dict[str, Any]:
         "party_identification": described(parties, findings),
         "events": [_event(policy, chosen, event) for event in chosen.events],
         "findings": list(findings),
+    }
+
+
+def _told_from(policy: Policy, chosen: Choosing) -> dict[str, Any]:
+    """The policy file that this record is told from, today's, and whether it is the one people answered under.
+
+    `tells`: the fields that are read from it. `file_then`: the SHA-256 of the files under which the notices were shown;
+    none where nothing was. `same_as_then`: None where that isn't on record for every answer.
+    """
+    then = list(dict.fromkeys(str(shown["policy"]) for shown in chosen.shown.values() if "policy" in shown))
+    digests = [chosen.shown.get(event.notice or "", {}).get("policy") for event in chosen.own]
+    same: bool | None = None  # of an answer beside which nothing was shown nobody knows
+    if any(digest not in (None, policy.source.digest) for digest in digests):
+        same = False
+    elif None not in digests:
+        same = True
+    return {
+        "name": policy.name,
+        "version": policy.version.isoformat(),
+        "sha256": policy.source.digest,
+        "tells": list(FROM_TODAY),
+        "file_then": then,
+        "same_as_then": same,
+        "says": TODAY,
     }
 
 

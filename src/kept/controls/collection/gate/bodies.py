@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, urlencode
 
-from kept.controls.collection.never import Attached
+from kept.controls.collection.card_numbers.never import Attached
 from kept.controls.collection.refused import Refused
 
 MOST: Final = 1000  # fields of one form

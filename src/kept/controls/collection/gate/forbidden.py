@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kept.controls.collection import never
-from kept.controls.collection.attached import Unseen
+from kept.controls.collection.card_numbers import never
+from kept.controls.collection.card_numbers.attached import Unseen
 from kept.controls.collection.declare import NeverCollected
 from kept.controls.collection.refused import Refused, named
 from kept.policy.policy import Policy

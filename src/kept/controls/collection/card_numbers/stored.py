@@ -12,10 +12,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from kept.company import Company
-from kept.controls.collection import never
-from kept.controls.collection.attached import Unseen
+from kept.controls.collection.card_numbers import never
+from kept.controls.collection.card_numbers.attached import Unseen
+from kept.controls.collection.card_numbers.never import Attached, Found
 from kept.controls.collection.declare import NeverCollected
-from kept.controls.collection.never import Attached, Found
 from kept.errors import KeptError
 from kept.stores.schema import Table
 from kept.stores.sql import SQLStore

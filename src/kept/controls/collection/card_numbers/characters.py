@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import codecs
 import html
+import json
 import re
+import unicodedata
+from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 LEAST = 12  # digits of the shortest card number
 UNSEEN = 0x80  # a byte no ASCII text has: here is what nobody sees
 REST = 0x81  # the same: here goes on what was escaped
-_DIGITS = "٠۰०০૦๐０"  # the zeros of the scripts whose digits are read
+_DIGITS = "٠۰०০૦๐０"  # the zeros of the scripts most written: of 256 bytes there are not enough for all
 _ALIKE = {
     " ": "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000",
     "\n": "\u0085\u2028\u2029",
@@ -36,7 +39,28 @@ def _alphabet() -> tuple[str, bytes]:
     return taken.ljust(256, "\ufffe"), plain.ljust(256, b"?")
 
 
+_SCRIPTS = re.findall(r"\d", "".join(map(chr, range(0x80, 0x20000))))
+"""Every decimal digit that isn't ASCII, as this Python's Unicode has them (general category Nd): none lies beyond."""
+
+_OTHERS = {ord(digit): str(unicodedata.decimal(digit)) for digit in _SCRIPTS}
+
+
+def _written(digits: Iterable[str]) -> str:
+    """Characters of the first plane as ranges in a class of a pattern."""
+    ranges: list[list[int]] = []
+    for code in sorted(map(ord, digits)):
+        if code > 0xFFFF:
+            break
+        if ranges and code == ranges[-1][1] + 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    return "".join(f"{chr(low)}-{chr(high)}" for low, high in ranges)
+
+
 _TAKEN, _PLAIN = _alphabet()
+# What lies beyond the first plane is taken whole: looking for its digits one range after the other is slow.
+_RARE = re.compile(f"[{_written(digit for digit in _SCRIPTS if digit not in _TAKEN)}\U00010000-\U0010ffff]+")
 _BYTES = codecs.charmap_build(_TAKEN)
 
 
@@ -44,15 +68,18 @@ def folded(text: str) -> bytes:
     """A byte for each character: ASCII as it is, what is written like it as that, all else a question mark."""
     if text.isascii():
         return text.encode("ascii")
+    text = _RARE.sub(lambda run: run[0].translate(_OTHERS), text)
     return codecs.charmap_encode(text, "replace", _BYTES)[0].translate(_PLAIN)
 
 
 _PERCENT = re.compile(
-    rb"%(?:[023][0-9A-Fa-f]|[CcDd][0-9A-Fa-f]%[0-9A-Fa-f]{2}|[Ee][0-9A-Fa-f](?:%[0-9A-Fa-f]{2}){2})"
+    rb"%(?:[023][0-9A-Fa-f]|[CcDd][0-9A-Fa-f]%[0-9A-Fa-f]{2}|[Ee][0-9A-Fa-f](?:%[0-9A-Fa-f]{2}){2}"
+    rb"|[Ff]0(?:%[0-9A-Fa-f]{2}){3})"
 )
 _ENTITY = re.compile(rb"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,24});")
-_BACKSLASH = re.compile(rb"\\(?:u[0-9A-Fa-f]{4}|[nrt])")
-_SHORT = {b"\\n": "\n", b"\\r": "\r", b"\\t": "\t"}
+_BACKSLASH = re.compile(
+    rb"\\(?:u[Dd][89ABab][0-9A-Fa-f]{2}\\u[Dd][C-Fc-f][0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|[nrt])"
+)  # beyond the first plane two make one
 
 
 def unescaped(text: bytes) -> bytes:
@@ -66,10 +93,7 @@ def unescaped(text: bytes) -> bytes:
     if b"&" in text:
         text = _ENTITY.sub(lambda m: read(m[0], html.unescape(m[0].decode("ascii"))), text)
     if b"\\" in text:
-        text = _BACKSLASH.sub(
-            lambda m: read(m[0], _SHORT.get(m[0]) or chr(int(m[0][2:], 16))),
-            text,
-        )
+        text = _BACKSLASH.sub(lambda m: read(m[0], json.loads(b'"%s"' % m[0])), text)
     return text
 
 
@@ -85,17 +109,33 @@ _AS_ASCII = bytes(range(128)).ljust(256, b"?")
 _AREAS = bytes(ord("M") if byte >= 128 else SHAPE[byte] for byte in range(256))
 _ACROSS = re.compile(rb"0[ .]{0,3}M[M .]*0")  # digits on both sides of what is not ASCII
 _FAR = 1200  # bytes in which the digits of a number stand, or too much stands between them to tell
-_OTHER_DIGITS = [  # a first byte, cheap to look for, and what the digits with it look like
-    (lead, re.compile(b"|".join(rb"%s[%s-%s]" % (zero[:-1], zero[-1:], nine[-1:]) for zero, nine in pairs)))
-    for lead, pairs in {
-        lead: [
-            (z, n)
-            for z, n in ((zero.encode(), chr(ord(zero) + 9).encode()) for zero in _DIGITS)
-            if z[:1] == lead
-        ]
-        for lead in {zero.encode()[:1] for zero in _DIGITS}
-    }.items()
-]
+
+
+def _other_digits() -> list[tuple[bytes, re.Pattern[bytes]]]:
+    """A first byte of UTF-8, cheap to look for, and what the digits with it look like.
+
+    Many scripts have their digits at the same last bytes: these are one class of the bytes before.
+    """
+    lasts: dict[bytes, bytes] = {}
+    for written in map(str.encode, _SCRIPTS):
+        lasts[written[:-1]] = lasts.get(written[:-1], b"") + written[-1:]
+    ways: dict[bytes, dict[tuple[bytes, bytes], bytes]] = {}
+    for first, last in lasts.items():
+        alike = ways.setdefault(first[:1], {})
+        place = (first[1:-1], last)
+        alike[place] = alike.get(place, b"") + first[1:][-1:]
+
+    def written_as(lead: bytes) -> bytes:
+        found = ways[lead].items()
+        return b"|".join(
+            between + (b"[%s]" % middle if middle else b"") + b"[%s]" % last
+            for (between, last), middle in found
+        )
+
+    return [(lead, re.compile(b"%s(?:%s)" % (lead, written_as(lead)))) for lead in ways]
+
+
+_OTHER_DIGITS = _other_digits()
 
 
 def _needs_folding(text: bytes) -> bool:

@@ -2,17 +2,24 @@
 
 A number counts when it has the length and the first digits of a network (issuers.py), its check digit is right (Luhn,
 ISO/IEC 7812-1 annex B) and it is written as cards are: in one piece, in fours, as 4-6-5 or 4-6-4, in a few other
-groups, in pairs or in single digits, always with one kind of separator. A separator is a space of any width, a line
-break (which may stand for any other space or follow a dash), a dash of any kind, or one of `. _ / + ·`. Digits may be
-full-width, Arabic-Indic, Persian, Devanagari, Bengali, Gujarati or Thai, written as they are or as `%34`, `&#52;` or
-`\\u0034`; characters nobody sees (zero-width, soft hyphen, marks of direction) are read over.
+groups, in pairs or in single digits, always with one kind of separator. A separator is up to 32 spaces of any width, up
+to 32 line breaks (which may stand for any other space or follow a dash), a dash of any kind, or one of `. _ / + ·`.
+Digits may be of any script (Unicode's decimal digits), written as they are or as `%34`, `&#52;` or `\\u0034`;
+characters nobody sees (zero-width, soft hyphen, marks of direction) are read over.
 
-Not found, on purpose: a piece of a longer row of digits or of fours; an IBAN; the end of a UUID or a part of a digest
-or an ObjectId in hexadecimal digits; the fraction of a decimal number; up to 13 digits after a `+` (a telephone
-number); UATP's 15 digits from a 1 unless they are in groups. Not found either, and nobody should count on it: a number
-whose digits are spelled out, in an image, encoded (base64, compressed, escaped twice), raised, circled or of another
-script, spread over several fields, grouped in another way, with a comma or a colon between groups, or with several
-separators mixed; one of the few cards that have no check digit.
+Other fours may stand beside a card in fours, two to each card at most (`room 1204`, a PIN, a year): where more do,
+what looks like a card is a piece of a longer number. So a number of 20 or of 24 digits in fours that holds a card's
+passes for one, and one of 28 doesn't.
+
+Not found, on purpose: a piece of a longer row of digits; an IBAN; the end of a UUID or a part of a digest or an
+ObjectId in hexadecimal digits; the fraction of a decimal number; up to 13 digits after a `+` (a telephone number);
+UATP's 15 digits from a 1 unless they are in groups; 12 digits in fours with a further four beside them.
+
+Not found either, and nobody should count on it: a number in base64 or any other encoding, compressed, or escaped twice;
+with a comma, a colon, a bullet, a bracket or two dashes between groups, or with several separators mixed; spread over
+several fields, or over lines with something before each (a quoted mail's `>`); with more than 32 spaces in a gap;
+grouped in another way; in an image; spelled out, raised, circled or in letters for digits (never.py reads raised and
+circled ones); one of the few cards that have no check digit.
 
 One wholly random number of 16 digits in some 27 passes: no text tells it from a card.
 """
@@ -27,7 +34,7 @@ from typing import NamedTuple
 
 from stdnum import iban
 
-from kept.controls.collection.characters import (
+from kept.controls.collection.card_numbers.characters import (
     REST,
     SEPARATORS,
     SHAPE,
@@ -37,7 +44,7 @@ from kept.controls.collection.characters import (
     folded,
     unescaped,
 )
-from kept.controls.collection.issuers import BEGINNINGS, LENGTHS, UNSPACED, network_of
+from kept.controls.collection.card_numbers.issuers import BEGINNINGS, LENGTHS, UNSPACED, network_of
 
 DOT = "•"
 
@@ -55,22 +62,20 @@ class Span(NamedTuple):
 # to it.
 _SHAPED = re.compile(
     rb"0000(?<!0{5})(?:(?<!0\.0{4})0{8,15}(?!0)|(?=G(?:0000G0000|0{5,6}G0{4,6}|000G000G000|0{12})|0{2,4}G0{6,13}))".replace(
-        b"G", rb"[ .]{1,3}"
+        b"G", rb"[ .]{1,32}"
     )
 )
 _GROUPS = re.compile(
     rb"(0{4,8})(?:G(0{3,13})(?!0))(?:G(0{3,6})(?!0))?(?:G(0{1,4})(?!0))?(?:G(0{1,3})(?!0))?".replace(
-        b"G", rb"[ .]{1,3}"
+        b"G", rb"[ .]{1,32}"
     )
 )
 # In singles and in pairs: rare enough to be looked for with a plain find first.
-_SINGLES = re.compile(rb"(?<!0)0(?: {1,3}0(?!0)){12,}")
-_PAIRS = re.compile(rb"(?<!0)00(?: {1,3}00(?!0)){6,}(?: {1,3}0(?!0))?")
+_SINGLES = re.compile(rb"(?<!0)0(?: {1,32}0(?!0)){12,}")
+_PAIRS = re.compile(rb"(?<!0)00(?: {1,32}00(?!0)){6,}(?: {1,32}0(?!0))?")
 
 _FREE = {(4, 6, 5), (4, 6, 4)}  # what else stands beside them can't be a part of them
 _ALONE = {(8, 8), (6, 10), (6, 13), (6, 6, 4), (4, 12), (4, 3, 3, 3), (4, 5, 6)}
-_YEAR = re.compile(rb"(?:19|20)[0-9]{2}")
-_EXPIRY = re.compile(rb"(?:0[1-9]|1[0-2])[0-9]{2}|20[0-9]{2}")
 
 
 def _in_fours(lengths: tuple[int, ...]) -> bool:
@@ -106,53 +111,56 @@ def _one_kind(kinds: list[bytes | None]) -> bytes | None:
     return met.pop() if len(met) == 1 else None
 
 
-_BEFORE = re.compile(rb"([0-9]+)([ \t\r\n\v\f._/+-]{1,3})\Z")
-_AFTER = re.compile(rb"([ \t\r\n\v\f._/+-]{1,3})([0-9]+)")
+_NEXT = re.compile(rb"([ \t\r\n\v\f._/+-]{1,32})([0-9]+)")
+_BESIDE = 56  # bytes: the widest gap, and more digits than a group has
 
 
-def _neighbour(text: bytes, place: int, kind: bytes, step: int) -> tuple[bytes, int] | None:
-    """The group of digits before or after a place, kept apart from it as its own groups are, and where it ends."""
-    if step < 0:
-        low = max(place - 24, 0)
-        found = _BEFORE.search(text[low:place])
-        gap, digits, end = (found[2], found[1], low + found.start()) if found else (b"", b"", 0)
-    else:
-        found = _AFTER.match(text, place, place + 24)
-        gap, digits, end = (found[1], found[2], found.end()) if found else (b"", b"", 0)
-    between = _kind(gap) if found else None
+def _neighbour(text: bytes, place: int, kind: bytes, step: int) -> tuple[int, int] | None:
+    """Where the group of digits before or after a place stands, if it is kept apart from it as its own groups are."""
+    piece = text[place : place + _BESIDE] if step > 0 else text[max(place - _BESIDE, 0) : place][::-1]
+    found = _NEXT.match(piece)
+    if found is None:
+        return None
+    between = _kind(found[1])
     if between == kind or (kind == b"\n" and between == b" "):
-        return digits, end
+        near, far = place + step * found.start(2), place + step * found.end(2)
+        return min(near, far), max(near, far)
     return None
 
 
-def _row(text: bytes, start: int, end: int, kind: bytes) -> bool:
-    """Whether fours stand in a row of several cards, and not in another number that is longer than a card."""
-    for step, place in ((-1, start), (1, end)):
-        fours = 0
-        while fours <= 16 and (beside := _neighbour(text, place, kind, step)) and len(beside[0]) == 4:
-            fours += 1
-            place = beside[1]
-        if fours == 0:
-            continue
-        if fours % 4 or fours > 16:
-            return False
-        low, high = (place, start) if step < 0 else (end, place)
-        digits = re.sub(rb"[^0-9]", b"", text[low:high])
-        tiles = [digits[at : at + 16] for at in range(0, len(digits), 16)]
-        if not all(_checks(tile) and network_of(tile, spaced=True) for tile in tiles):
-            return False
-    return True
+_FAR = 6  # fours looked at on each side: two that are no card's, and the next card
 
 
-def _goes_on(text: bytes, place: int, kind: bytes, step: int) -> bool:
-    """Whether fours go on before or after a place: with four digits that are not just a year or a card's expiry."""
-    beside = _neighbour(text, place, kind, step)
-    if beside is None or len(beside[0]) != 4:
-        return False
-    if not (_YEAR if step < 0 else _EXPIRY).fullmatch(beside[0]):
-        return True
-    next_one = _neighbour(text, beside[1], kind, step)
-    return next_one is not None and len(next_one[0]) == 4
+def _fours_beside(text: bytes, place: int, kind: bytes, step: int) -> list[bytes]:
+    """The groups of four digits next to a place, the nearest first."""
+    fours: list[bytes] = []
+    while (
+        len(fours) < _FAR and (beside := _neighbour(text, place, kind, step)) and beside[1] - beside[0] == 4
+    ):
+        fours.append(text[beside[0] : beside[1]])
+        place = beside[0] if step < 0 else beside[1]
+    return fours
+
+
+def _among_fours(text: bytes, start: int, end: int, lengths: tuple[int, ...], kind: bytes) -> bool:
+    """Whether a number in fours is a card beside a few other fours or other cards, and not a piece of a longer number.
+
+    Of all fours around, those that belong to no card may be two for each card, as a room and a year.
+    """
+    before = _fours_beside(text, start, kind, -1)[::-1]
+    after = _fours_beside(text, end, kind, 1) if lengths[-1] == 4 else []
+    if len(lengths) == 3:  # Maestro's 12 digits: with one more four it would be any number of 16
+        return not before and not after
+    stray, cards = 0, 1
+    for fours in (before, after):
+        at = 0
+        while at < len(fours):
+            digits = b"".join(fours[at : at + 4])
+            if len(digits) == 16 and _checks(digits) and network_of(digits, spaced=True):
+                cards, at = cards + 1, at + 4
+            else:
+                stray, at = stray + 1, at + 1
+    return stray <= 2 * cards
 
 
 def _by_itself(text: bytes, start: int, end: int, lengths: tuple[int, ...], kind: bytes) -> bool:
@@ -160,10 +168,9 @@ def _by_itself(text: bytes, start: int, end: int, lengths: tuple[int, ...], kind
     if lengths in _FREE:
         return True
     if lengths in _ALONE:
-        after = _neighbour(text, end, kind, 1)
-        return _neighbour(text, start, kind, -1) is None and (after is None or len(after[0]) <= 4)
-    longer = _goes_on(text, start, kind, -1) or (lengths[-1] == 4 and _goes_on(text, end, kind, 1))
-    return not longer or _row(text, start, end, kind)
+        beside = [_neighbour(text, place, kind, step) for place, step in ((start, -1), (end, 1))]
+        return all(group is None or group[1] - group[0] <= 4 for group in beside)
+    return _among_fours(text, start, end, lengths, kind)
 
 
 _IBAN = re.compile(rb"(?<![A-Za-z0-9])(?=([A-Za-z]{2}[0-9]{2}[A-Za-z0-9 ]{11,38}))")
@@ -173,7 +180,16 @@ _DIGESTS = {32, 40, 48, 56, 64, 96, 128}  # what MD5 and the SHA families give
 _OBJECT_ID = re.compile(rb"[4-7].{23}")  # MongoDB's: it begins with the seconds since 1970
 
 
+_WIDE = re.compile(rb" {2,}")
+
+
 def _is_iban(text: bytes, start: int, end: int) -> bool:
+    if b"  " in text[max(start - 64, 0) : end + 64]:  # in print its groups may stand far apart
+        before, within, after = (
+            _WIDE.sub(b" ", piece)
+            for piece in (text[max(start - 256, 0) : start], text[start:end], text[end : end + 256])
+        )
+        text, start, end = before + within + after, len(before), len(before) + len(within)
     low = max(start - 16, 0)
     for found in _IBAN.finditer(text, low, min(end + 24, len(text))):
         if found.start() >= start:
@@ -325,6 +341,17 @@ def _apart(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
+def _together(spans: Iterable[Span]) -> list[Span]:
+    """Spans in order, those that overlap as one."""
+    found: list[Span] = []
+    for span in sorted(spans):
+        if found and span.start < found[-1].end:
+            found[-1] = found[-1]._replace(end=max(found[-1].end, span.end))
+        else:
+            found.append(span)
+    return found
+
+
 def find(text: str | bytes) -> list[Span]:
     """Where full card numbers stand in text, in order, none overlapping.
 
@@ -370,11 +397,11 @@ def blot(text: str) -> str:
     # Once digits are gone, what stood beside them may read as another number: until none is left. After a few rounds
     # somebody is playing with us, and all digits around go.
     for rounds in count():
-        spans = find(text)
-        if not spans:
+        if not find(text):
             break
         done, parts = 0, []
         written = folded(text)
+        spans = _together(_spans(written))  # of two that overlap, either may be the card
         read = unescaped(written)
         for span in spans:
             start, end, keep = span.start, span.end, 4

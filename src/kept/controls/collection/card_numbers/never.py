@@ -22,8 +22,8 @@ from math import isfinite
 from typing import Any
 from uuid import UUID
 
-from kept.controls.collection import cards
-from kept.controls.collection.attached import Unseen, decoded, texts, without_markup
+from kept.controls.collection.card_numbers import find as cards
+from kept.controls.collection.card_numbers.attached import Unseen, decoded, texts, without_markup
 from kept.errors import KeptError
 
 WORDS = frozenset({"card-number"})
@@ -138,11 +138,11 @@ def _boxes(value: Any) -> str | None:
 
 # --- text ---
 
-_ODD_DIGITS = re.compile("[\u00b2\u00b3\u00b9\u2070-\u2079\u2080-\u2089\u2460-\u2468\U0001d7ce-\U0001d7ff]")
+_ODD_DIGITS = re.compile("[\u00b2\u00b3\u00b9\u2070-\u2079\u2080-\u2089\u2460-\u2468]")
 
 
 def _readings(text: str) -> Iterator[str]:
-    """Text in the other ways it can be read: without its markup, with raised, circled and mathematical digits plain."""
+    """Text in the other ways it can be read: without its markup, with raised and circled digits plain."""
     if "<" in text and ">" in text:
         yield without_markup(text)
     if not text.isascii() and _ODD_DIGITS.search(text):
