@@ -12,11 +12,12 @@ an identifier, such as an e-mail address. Every method may be called from any th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from kept import company as companies
 from kept.company import Company
@@ -25,12 +26,15 @@ from kept.controls.choices.deciding import NONE, Decision
 from kept.controls.choices.enforce import Gate
 from kept.controls.choices.messages import audience, leave, preferences, sending
 from kept.controls.choices.records import book, merge, notices
-from kept.controls.choices.records.book import New, Recorded
+from kept.controls.choices.records.book import New, Recorded, Refused
+from kept.controls.choices.whom import is_in_database
 from kept.controls.collection import enforce as collection
 from kept.controls.collection.enforce import Collected
 from kept.controls.registry import load
 from kept.controls.rights.people import Person, person_of, resolve
 from kept.errors import KeptError
+
+VISITOR: Final = re.compile("[0-9a-f]{32}")
 
 
 @contextmanager
@@ -53,20 +57,21 @@ class Application:
         kind, colon, _ = who.partition(":")
         root = self.company.policy.root(kind) if colon else None
         if root is not None and len(root.key_columns) <= 1:
-            return Person(str(root.name), person_of(self.company.policy, who).key)
+            return self._fit(Person(str(root.name), person_of(self.company.policy, who).key))
         found = resolve(self.company, [who])
         if not found.people:
             raise KeptError(found.wrong[0][1], where="WHO")
         return found.people[0]
 
     def visitor(self, id: str) -> Person:
-        """Who only browses, by the random id that the banner gave them; KeptError where the policy has no visitors."""
+        """Who only browses, by the random id that the banner gave them, 32 hexadecimal digits; KeptError for another
+        word, and where the policy has no visitors."""
         kind = visitor_kind(self.company.policy)
         if kind is None:
             raise KeptError(
                 "the policy knows no visitors", help="declare a kind without `known-by`, in the browser"
             )
-        return Person(kind, (id,))
+        return self._fit(Person(kind, (id,)))
 
     def may(
         self, who: str | Person, purpose: str, channel: str | None = None, *, signals: frozenset[str] = NONE
@@ -106,12 +111,15 @@ class Application:
     ) -> Sequence[Recorded]:
         """Record what somebody answered to the exact `words` they were shown; book.Refused where it can't be.
 
-        `way` is account, form, letter, staff, device, signal or import; `by` a member of staff who wrote it down.
+        `way` is account, form, letter, staff, device, signal or import; `by` a member of staff who wrote it down. `at`
+        is when they said it, however long ago. It is recorded of whoever has the key in the company's database, as it
+        is written there; `nobody` (Refused) where nobody has it.
         """
         known = [name for name in choices if name in self.company.policy.section("choices")]
         shown = notices.of_words(self.company.policy, words, choices=known, language=language, region=region)
-        notice, person = notices.keep(self.company, shown), self._one(who)
-        decider = self._one(guardian) if guardian is not None else None
+        person = self._there(who)
+        decider = self._there(guardian) if guardian is not None else None
+        notice = notices.keep(self.company, shown)
         return book.record(
             self.company,
             [
@@ -121,8 +129,8 @@ class Application:
         )
 
     def login(self, visitor: str, who: str | Person) -> Sequence[Recorded]:
-        """Carry over what somebody chose before they logged in; harmless when repeated."""
-        return merge.merge(self.company, self.visitor(visitor), self._one(who))
+        """Carry over what somebody chose before they logged in; harmless when repeated. `who` as for `choose`."""
+        return merge.merge(self.company, self.visitor(visitor), self._there(who))
 
     def collect(
         self, step: str, form: Mapping[str, Any], *, source: str, who: str | Person | None = None, **more: Any
@@ -132,4 +140,20 @@ class Application:
         return collection.collect(self.company, step, form, source=source, who=person, **more)
 
     def _one(self, who: str | Person) -> Person:
-        return who if isinstance(who, Person) else self.person(who)
+        return self._fit(who) if isinstance(who, Person) else self.person(who)
+
+    def _there(self, who: str | Person) -> Person:
+        """Somebody by their key as the company's database writes it: under another spelling they'd be somebody else."""
+        person = self._one(who)
+        if person.kind == visitor_kind(self.company.policy) or not is_in_database(self.company, person.kind):
+            return person
+        found = resolve(self.company, [str(person)])
+        if not found.people:
+            raise Refused("nobody", found.wrong[0][1])
+        return found.people[0]
+
+    def _fit(self, who: Person) -> Person:
+        """The same, if they can be: a visitor has the id that a browser made."""
+        if who.kind == visitor_kind(self.company.policy) and not all(map(VISITOR.fullmatch, who.key)):
+            raise Refused("no-visitor", "the id of a visitor has 32 hexadecimal digits, in lower case")
+        return who

@@ -143,6 +143,15 @@ def company(
         yield found
 
 
+def enrol(folder: Path, *ids: int, country: str | None = None) -> None:
+    """More members, grown-up, in the company's own database."""
+    with closing(sqlite3.connect(folder / "app.sqlite")) as raw, raw:
+        raw.executemany(
+            "INSERT INTO members VALUES (?, ?, ?, '1980-01-01', 0, NULL)",
+            [(id, f"m{id}@mail.example", country) for id in ids],
+        )
+
+
 def member(id: int) -> Person:
     return Person("member", (str(id),))
 

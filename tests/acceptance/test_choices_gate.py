@@ -7,6 +7,7 @@ import random
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,11 +20,14 @@ from sqlalchemy.engine import Engine
 from kept.company import Company
 from kept.controls.choices.enforce import SURE, Gate
 from kept.controls.choices.messages.audience import Audience, audience
-from kept.controls.choices.records.book import New, record
+from kept.controls.choices.messages.sending import sending
+from kept.controls.choices.records.book import New, Refused, record
+from kept.controls.choices.records.checked import scopes
 from kept.controls.choices.records.forgetting import forget
+from kept.controls.choices.records.history import current, histories
 from kept.controls.choices.records.lapses import lapse
 from kept.controls.rights.people import Person
-from kept.errors import KeptError
+from kept.errors import KeptError, TransientError
 from kept.state.tables import choice_readers, holds, instructions
 from tests.acceptance.choosing import (
     POLICY,
@@ -37,6 +41,25 @@ from tests.acceptance.choosing import (
 )
 
 GPC, DEVICE = frozenset({"gpc"}), frozenset({"device"})
+
+FORBIDS = POLICY.replace(
+    "purposes:\n",
+    """\
+  no-profiling: {of: member, ask: opt-in, lapses: 30 days}
+  no-calls:     {of: member, ask: double-opt-in}
+  no-sharing:   {of: member, ask: {us-ca: notice, elsewhere: opt-in}, with: lucent}
+  no-tracking:  {of: minor, by: guardianship.guardian, ask: opt-in}
+purposes:
+  profiling: {uses: activity, ground: legitimate-interest, interest: knowing, unless: no-profiling}
+  calls:     {uses: email, ground: legitimate-interest, interest: selling, unless: no-calls, sends: email}
+  sharing:   {uses: email, ground: legitimate-interest, interest: selling, unless: [no-sharing, no-calls]}
+  tracking:  {uses: activity, ground: legitimate-interest, interest: knowing, unless: no-tracking}
+""",
+)
+GROWN = FORBIDS.replace("profiling: {uses: activity,", "profiling: {uses: [activity, email],").replace(
+    "calls:     {uses: email,", "calls:     {uses: [email, works],"
+)
+"""What forbids something (`unless`), and later the same with more that it is about."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -128,6 +151,92 @@ def test_more_than_what_was_agreed_to_is_refused_and_the_rest_stands(tmp_path: P
         assert gate.may(member(3), "maps").allowed and not gate.may(member(3), "local-ads").allowed
     with company(folder, text=POLICY.replace("Lumi", "Lumi Ltd")) as opened:  # only words
         assert Gate.of(opened).may(member(3), "promotions", "push").allowed
+
+
+def test_what_forbids_a_use_forbids_it_however_the_yes_to_it_stands(tmp_path: Path) -> None:
+    """A yes to what a use is `unless` closes it: nothing that would make another yes void opens it again."""
+    folder, clock = tmp_path / "lumi", Clock()
+    with company(folder, clock, text=FORBIDS) as opened:
+        gate = Gate.of(opened)
+        assert all(gate.may(member(1), use).allowed for use in ("profiling", "calls", "sharing"))
+        say(opened, member(1), "no-profiling", "yes")
+        say(opened, member(1), "no-calls", "yes")  # never confirmed
+        say(opened, member(3), "no-sharing", "yes")  # the other party has not agreed to it
+        for use in ("profiling", "calls", "sharing"):
+            assert "forbids it" in gate.may(member(1), use).reason
+            assert not gate.may_all([member(1)], use)[member(1)].allowed
+        assert "`no-sharing` stands" in gate.may(member(3), "sharing").reason
+        say(opened, member(5), "guardian", "yes", decider=member(1))
+        assert gate.may(member(5), "tracking").allowed
+        say(opened, member(5), "no-tracking", "yes", decider=member(1))
+        assert "forbids it" in gate.may(member(5), "tracking").reason
+        clock.pass_(days=1)
+        say(opened, member(2), "no-calls", "no")
+        assert gate.may(member(2), "calls").allowed
+        clock.pass_(days=1)
+        say(
+            opened, member(2), "no-calls", "yes"
+        )  # after a no, and not confirmed: it doesn't count, and is said
+        assert not gate.may(member(2), "calls").allowed
+    with company(folder, clock, text=GROWN) as opened:
+        gate = Gate.of(opened)
+        assert not any(gate.may(member(1), use).allowed for use in ("profiling", "calls", "sharing"))
+        assert member(1) not in set(audience(opened, "profiling"))
+        clock.pass_(days=40)
+        gate.learn([member(1)])
+        assert not gate.may(member(1), "profiling").allowed  # it has lapsed
+        assert lapse(opened) == 1 and not gate.may(member(1), "profiling").allowed
+        say(opened, member(1), "no-profiling", "later")
+        say(opened, member(1), "no-profiling", "asked")
+        assert not gate.may(member(1), "profiling").allowed
+        for choice in ("no-profiling", "no-calls", "no-sharing"):
+            say(opened, member(1), choice, "no")
+        assert all(gate.may(member(1), use).allowed for use in ("profiling", "calls", "sharing"))
+        assert {member(1)} <= set(audience(opened, "profiling"))
+    unlinked = "UPDATE guardians SET ended_at = '2026-06-01' WHERE member_id = 5"
+    free = FORBIDS.replace(
+        "  guardian:   {of: minor, by: guardianship.guardian, ask: opt-in, covers: everything}\n", ""
+    )
+    execute(folder, unlinked)
+    with company(folder, clock, text=free) as opened:
+        assert "forbids it" in Gate.of(opened).may(member(5), "tracking").reason
+
+
+def test_a_refusal_outlives_whatever_the_choice_is_asked_for_one_by_one(tmp_path: Path) -> None:
+    each = "contact:    {of: member, ask: opt-out, each: purpose}"
+    by_channel = POLICY.replace(each, "contact:    {of: member, ask: opt-out, each: channel}")
+    whole = POLICY.replace(each, "contact:    {of: member, ask: opt-out}")
+    renamed = POLICY.replace("  surveys:", "  polls:  ")
+    folder, clock = tmp_path / "lumi", Clock()
+    with company(folder, clock, text=by_channel) as opened:
+        say(opened, member(1), "contact", "no")
+    with company(folder, clock, text=whole) as opened:
+        say(opened, member(2), "contact", "yes")
+    clock.pass_(days=10)
+    with company(folder, clock) as opened:
+        gate, held = Gate.of(opened), Audience.load(opened, "member")
+        for use in ("surveys", "feedback"):
+            assert not gate.may(member(1), use, "email").allowed
+            assert member(1) not in set(held.people(held.of(use, "email")))
+        say(opened, member(2), "contact", "no", "surveys")
+        say(opened, member(9), "contact", "no", "surveys")
+        say(opened, member(1), "contact", "yes", "feedback")  # newer, and to what is asked now
+        assert gate.may(member(1), "feedback", "email").allowed
+        assert not gate.may(member(1), "surveys", "email").allowed
+        held.refresh()
+        assert set(held.people(held.of("feedback", "email"))) == set(audience(opened, "feedback", "email"))
+    clock.pass_(days=10)
+    with company(folder, clock, text=whole) as opened:
+        held = Audience.load(opened, "member")
+        assert (
+            not Gate.of(opened).may(member(2), "surveys", "email").allowed
+        )  # the yes to all is the older one
+        assert member(2) not in set(held.people(held.of("surveys", "email")))
+    with company(folder, clock, text=renamed) as opened:
+        assert not Gate.of(opened).may(member(9), "polls", "email").allowed
+        assert member(9) not in set(audience(opened, "polls", "email"))
+        say(opened, member(9), "contact", "yes", "polls")
+        assert Gate.of(opened).may(member(9), "polls", "email").allowed
 
 
 def test_a_refusal_survives_a_policy_edit(tmp_path: Path) -> None:
@@ -226,7 +335,7 @@ def test_who_is_not_there_or_has_left_or_is_written_otherwise_is_refused(
     assert not gate.may(member(99), "service", "email").allowed
     assert not gate.may(Person("nobody", ("1",)), "service", "email").allowed
     say(opened, member(2), "contact", "no")
-    for key in ("02", "2.0", " 2", ""):
+    for key in ("02", "2.0", " 2", "", "--2", "٢"):
         assert not gate.may(Person("member", (key,)), "feedback", "email").allowed
     assert (
         gate.may(member(8), "service", "email").allowed and gate.may(member(9), "feedback", "email").allowed
@@ -265,7 +374,10 @@ def test_a_decision_about_many_costs_as_many_statements_as_about_one(tmp_path: P
             assert not gate.may(member(1), "nothing").allowed
 
             def listening(*given: Any, seen: list[str] = seen) -> None:
-                seen.append(given[2])
+                if (
+                    threading.current_thread().name != "kept-look"
+                ):  # which goes on beside, whenever its time comes
+                    seen.append(given[2])
 
             engines: list[Engine] = [opened.state.engine, opened.stores["app"].engine]
             for engine in engines:
@@ -283,6 +395,10 @@ def test_a_decision_about_many_costs_as_many_statements_as_about_one(tmp_path: P
 # Everybody at once.
 
 PURPOSES = (
+    "profiling",
+    "calls",
+    "sharing",
+    "tracking",
     "service",
     "newsletter",
     "promotions",
@@ -292,6 +408,10 @@ PURPOSES = (
     "local-ads",
     "off-site",
     "trial",
+)
+CHOICES = (
+    *("newsletter", "promotions", "contact", "contact", "ads", "location", "off-site", "trial", "guardian"),
+    *("no-profiling", "no-calls", "no-sharing", "no-tracking"),
 )
 CHANNELS: dict[str, tuple[str | None, ...]] = {"promotions": ("email", "push", None)}
 
@@ -308,24 +428,34 @@ def test_everybody_at_once_is_exactly_everybody_one_by_one(
     )
     folder.mkdir()
     database(folder, 60)
-    with company(folder, clock, state=state) as opened:
-        _live(opened, draw, 150)
-    more = POLICY.replace(
+    each = ["opt-out, each: purpose", "opt-out, each: channel", "opt-out"]
+    draw.shuffle(each)
+    for before in each[1:]:  # the choice is asked for one by one, or for all at once, as time goes by
+        with company(
+            folder, clock, state=state, text=FORBIDS.replace("opt-out, each: purpose", before)
+        ) as opened:
+            _live(opened, draw, 90)
+    more = GROWN.replace(
         "{uses: email, ground: consent, choice: trial",
         "{uses: [email, place], ground: consent, choice: trial",
     )
-    more = more.replace("opt-out, each: purpose", "opt-out") if seed % 2 else more
+    more = more.replace("opt-out, each: purpose", each[0])
     with company(folder, clock, state=state, text=more) as opened:
         held = Audience.load(opened, "member")
         _live(opened, draw, 100)
         clock.pass_(days=draw.choice((0, 31)))
         _live(opened, draw, 40)
         held.refresh()
+        clock.pass_(hours=-clock.now.hour, minutes=-clock.now.minute)
+        held.refresh()
+        _live(opened, draw, 40, minutes=20)  # within a day, so that it is all taken in one by one
+        held.refresh()
         gate = Gate(opened)
         people = [member(n) for n in range(1, 61)]
         for purpose in PURPOSES:
             for channel in CHANNELS.get(purpose, (None,)):
                 one_by_one = {who for who in people if gate.may(who, purpose, channel).allowed}
+                assert not one_by_one & _closed(opened, people, purpose, channel)
                 if purpose == "off-site":
                     one_by_one = {who for who in one_by_one if int(who.key[0]) % 3 == 0}
                 assert {
@@ -339,16 +469,42 @@ def test_everybody_at_once_is_exactly_everybody_one_by_one(
                 assert fresh.of(purpose, channel) == places
 
 
-def _live(opened: Company, draw: random.Random, number: int) -> None:
+def _closed(opened: Company, people: list[Person], purpose: str, channel: str | None) -> set[Person]:
+    """Those of whom the last they said closes a use, by what was said alone; so written down a second time."""
+    entry: Any = opened.policy.section("purposes")[purpose]
+    contact: Any = opened.policy.section("choices")["contact"]
+    scope = {"channel": channel, "purpose": purpose}.get(str(contact.each)) or ""
+    found = set[Person]()
+    for who, events in histories(opened, people).items():
+        own = [one for one in events if not one.is_automatic and one.answer in ("yes", "no")]
+        for choice in map(str, entry.unless):
+            if [one.answer for one in own if one.choice == choice and not one.scope][-1:] == ["yes"]:
+                found.add(who)
+        if "contact" in map(str, entry.choice):
+            open_ = set[
+                str
+            ]()  # scopes in which they said no, and since then no yes there, nor to what is asked now
+            for one in (one for one in own if one.choice == "contact"):
+                reaches = "" in (one.scope, scope) or one.scope not in scopes(opened, contact)
+                if one.answer == "yes" and one.scope == scope:
+                    open_.clear()
+                elif one.answer == "yes":
+                    open_.discard(one.scope)
+                elif one.scope == scope or reaches:
+                    open_.add(one.scope)
+            if open_:
+                found.add(who)
+    return found
+
+
+def _live(opened: Company, draw: random.Random, number: int, minutes: int = 90) -> None:
     """People choose, are put under instructions and holds, and some are erased."""
     clock = opened.clock
     assert isinstance(clock, Clock)
     for _ in range(number):
-        clock.pass_(minutes=draw.randint(0, 90))
+        clock.pass_(minutes=draw.randint(0, minutes), seconds=1)
         who = member(draw.randint(1, 62))
-        choice = draw.choice(
-            ["newsletter", "promotions", "contact", "ads", "location", "off-site", "trial", "guardian"]
-        )
+        choice = draw.choice(CHOICES)
         way = draw.choice(["account", "account", "signal", "import", "confirmed"])
         answer: Any = draw.choice(["yes", "yes", "yes", "no", "later"])
         match draw.randint(0, 30):
@@ -367,9 +523,12 @@ def _live(opened: Company, draw: random.Random, number: int) -> None:
                 forget(opened, [who])
             case _:
                 scope = "with lucent" if choice == "off-site" and draw.random() < 0.5 else ""
+                if choice == "contact" and draw.random() < 0.6:
+                    scope = draw.choice(scopes(opened, opened.policy.section("choices")["contact"]))  # type: ignore[arg-type]  # it is a choice
                 try:
-                    by = member(1) if choice == "guardian" else None
-                    record(opened, [New(who, choice, answer, "api" if scope else way, scope, decider=by)])
+                    by = member(1) if choice in ("guardian", "no-tracking") else None
+                    way = "api" if scope.startswith("with ") else way
+                    record(opened, [New(who, choice, answer, way, scope, decider=by)])
                 except KeptError:
                     continue  # no minor, or no guardian of theirs
     for n in range(5, 61, 5):
@@ -476,6 +635,75 @@ def test_a_withdrawal_counts_at_once_here_and_within_a_second_in_another_process
             assert connection.execute(select(choice_readers)).all()
 
 
+def _asks_of_the_erased(folder: Path, state: str | None, box: Any) -> None:
+    with company(folder, Clock(), state=state) as opened:
+        gate = Gate.of(opened)
+        box.send(gate.may(member(3), "promotions", "email").allowed)
+        box.recv()  # they are erased, and their key is somebody else's
+        until = time.monotonic() + 20
+        while gate.may(member(3), "promotions", "email").allowed and time.monotonic() < until:
+            time.sleep(0.005)
+        box.send(gate.may(member(3), "promotions", "email").reason)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_whoever_has_an_erased_persons_key_next_inherits_nothing_in_any_process(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder, state = (
+        tmp_path / "lumi",
+        request.getfixturevalue("fresh_postgresql") if kind == "postgresql" else None,
+    )
+    context = multiprocessing.get_context("spawn")
+    with company(folder, state=state) as opened, ExitStack() as stack:
+        say(opened, member(3), "promotions", "yes", at=START - timedelta(days=1))
+        gate, held = Gate.of(opened), Audience.load(opened, "member")
+        assert gate.may(member(3), "promotions", "email").allowed
+        assert member(3) in set(held.people(held.of("promotions", "email")))
+        ours, theirs = context.Pipe()
+        child = context.Process(target=_asks_of_the_erased, args=(folder, state, theirs))
+        child.start()
+        stack.callback(child.kill)
+        assert ours.poll(60) and ours.recv() is True
+        execute(folder, "DELETE FROM members WHERE id = 3")
+        forget(opened, [member(3)])
+        assert "nobody like that" in gate.may(member(3), "promotions", "email").reason  # with no wait at all
+        held.refresh()
+        for use in ("promotions", "service"):
+            assert member(3) not in set(held.people(held.of(use, "email")))
+        with pytest.raises(
+            Refused
+        ) as refused:  # a telephone that was switched off delivers what they said before
+            say(opened, member(3), "promotions", "yes", at=START - timedelta(hours=12))
+        assert refused.value.reason == "nobody" and current(opened, [member(3)]) == {}
+        execute(folder, "INSERT INTO members VALUES (3, 'new@mail.example', 'fr', '1980-01-01', 1, NULL)")
+        gate.learn([member(3)])
+        assert "not said yes" in gate.may(member(3), "promotions", "email").reason
+        ours.send(True)
+        assert ours.poll(30) and "not said yes" in ours.recv()
+        child.join(30)
+
+
+def test_an_erasure_waits_for_whoever_writes_answers_before_it_takes_any_row(
+    fresh_postgresql: str, tmp_path: Path
+) -> None:
+    """Otherwise each holds what the other one wants."""
+    with company(tmp_path / "lumi", state=fresh_postgresql) as opened:
+        say(opened, member(3), "promotions", "yes")
+        seen: list[str] = []
+
+        def listening(*given: Any) -> None:
+            seen.append(given[2])
+
+        event.listen(opened.state.engine, "before_cursor_execute", listening)
+        forget(opened, [member(3)])
+        event.remove(opened.state.engine, "before_cursor_execute", listening)
+        writes = [one for one in seen if one.startswith(("UPDATE", "INSERT", "DELETE", "SELECT pg_advisory"))]
+        assert writes[0].startswith("SELECT pg_advisory_xact_lock") and writes[1].startswith(
+            "UPDATE subjects"
+        )
+
+
 def test_when_the_state_is_gone_nothing_is_allowed(tmp_path: Path) -> None:
     folder = tmp_path / "lumi"
     with company(folder) as opened:
@@ -492,6 +720,16 @@ def test_when_the_state_is_gone_nothing_is_allowed(tmp_path: Path) -> None:
         assert gate.may(member(3), "promotions", "email").reason.startswith("nobody can say")
         assert not gate.may(member(1), "feedback", "email").allowed  # nor for who was never asked about
         assert not gate.may_all([member(1), member(2)], "feedback")[member(2)].allowed
+        assert gate.may(member(3), "promotions", "email").unsure and gate.choice(member(3), "ads").unsure
+        assert gate.may_all([member(1), member(2)], "feedback")[member(2)].unsure
+        lists: list[Callable[[], list[Person]]] = [
+            lambda: sending(opened, [member(1), member(2)], "feedback", "email"),
+            lambda: list(audience(opened, "feedback", "email")),
+            lambda: list(audience(opened, "promotions", "email")),
+        ]
+        for asked in lists:
+            with pytest.raises(TransientError):
+                asked()  # and no list that is short
         opened.state.engine.dispose()
         (folder / "kept.sqlite").rmdir()
         for path in tmp_path.glob("kept.sqlite*"):
@@ -500,6 +738,8 @@ def test_when_the_state_is_gone_nothing_is_allowed(tmp_path: Path) -> None:
         while not gate.may(member(3), "promotions", "email").allowed and time.monotonic() < until:
             time.sleep(0.01)
         assert gate.may(member(3), "promotions", "email").allowed  # and all is well again
+        said_no = gate.may(member(4), "promotions", "email")
+        assert not said_no.allowed and not said_no.unsure
 
 
 def test_a_state_that_hangs_holds_nobody_up_for_longer_than_a_second(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,11 @@ from typing import Any
 import pytest
 
 from examples.sitelucent.generate import build
+from kept.controls.choices.enforce import SURE
 from kept.controls.choices.records.history import history
 from kept.controls.rights.people import Person
+from kept.server.api import Refused
+from kept.server.choosing import visitor_of
 from tests.acceptance.serving import Inside, inside
 
 USER = Person("user", ("5",))
@@ -96,3 +101,39 @@ def test_an_application_says_which_visitor_logged_in(site: Inside, tmp_path: Pat
     """SiteLucent's users have no choice in common with its visitors, so nothing is carried; and nothing is lost."""
     status, told = post(site, "/api/choices/login", visitor="cd" * 16, who="user:5")
     assert (status, told) == (200, [])
+
+
+def test_a_visitor_by_another_word_than_their_browser_has_is_refused(site: Inside) -> None:
+    for id in ("CD" * 16, "cd" * 15, "٣" * 32):
+        assert post(site, "/api/choices/login", visitor=id, who="user:5")[0] == 422
+        with pytest.raises(Refused):
+            visitor_of(site.company, id)
+
+
+def test_that_nobody_can_tell_is_said_and_is_no_mere_refusal(tmp_path: Path) -> None:
+    folder = tmp_path / "company"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("APP_DATABASE_URL", raising=False)
+        build(folder, 30, 7, events_per_person=1)
+        with inside(folder) as served:
+            asked = {"purpose": "alerts", "channel": "email", "whos": ["user:3", "user:5"]}
+            told = post(served, "/api/may", **asked)[1]
+            assert [one["allowed"] for one in told.values()].count(True) >= 1
+            assert not any(one["unsure"] for one in told.values())
+            served.company.state.engine.dispose()
+            for path in folder.glob("kept.sqlite*"):
+                shutil.move(path, tmp_path / path.name)
+            (folder / "kept.sqlite").mkdir()
+            try:
+                time.sleep(SURE + 0.5)
+                for whos in (["user:3", "user:5"], ["user:5"]):
+                    status, told = post(served, "/api/may", **asked | {"whos": whos})
+                    assert status == 200
+                    assert [(one["allowed"], one["unsure"]) for one in told.values()] == [
+                        (False, True)
+                    ] * len(whos)
+            finally:
+                served.company.state.engine.dispose()
+                (folder / "kept.sqlite").rmdir()
+                for path in tmp_path.glob("kept.sqlite*"):
+                    shutil.move(path, folder / path.name)

@@ -21,11 +21,11 @@ from examples.sitelucent import generate as sitelucent
 from kept.company import Company, opened
 from kept.controls.acts import kinds
 from kept.controls.choices.records.book import New, record
+from kept.controls.collection.card_numbers.never import Attached
 from kept.controls.collection.declare import Collecting, NeverCollected
 from kept.controls.collection.enforce import Collected, Refused, collect
 from kept.controls.collection.gate.fields import Fields
 from kept.controls.collection.gate.location import Coarse, Precise, location
-from kept.controls.collection.card_numbers.never import Attached
 from kept.controls.collection.persons import verified, wards
 from kept.controls.collection.persons.age import answer, under_age
 from kept.controls.collection.persons.found import found

@@ -17,7 +17,7 @@ from kept.controls.choices.deciding import Decision
 from kept.controls.choices.enforce import Gate
 from kept.controls.choices.messages import confirm, due, leave, preferences
 from kept.controls.choices.messages.letter import CONFIRM_FOR
-from kept.controls.choices.messages.sending import UNSURE, may_send, sending
+from kept.controls.choices.messages.sending import may_send, sending
 from kept.controls.choices.records import notices
 from kept.controls.choices.records.book import New, record
 from kept.controls.choices.records.forgetting import forget
@@ -72,7 +72,7 @@ def allowed(
 
     def look() -> Decision | None:
         decision = Gate.of(shop.company).may(who, purpose, channel, signals=signals)
-        return None if decision.reason.startswith(UNSURE) else decision
+        return None if decision.unsure else decision
 
     return until(look, "the gate can decide").allowed
 

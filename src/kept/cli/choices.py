@@ -15,7 +15,6 @@ from kept.company import Company
 from kept.controls.choices.enforce import Gate
 from kept.controls.choices.messages import confirm, preferences
 from kept.controls.choices.messages.audience import audience as everybody
-from kept.controls.choices.messages.sending import UNSURE
 from kept.controls.choices.records import notices
 from kept.controls.choices.records.answers import WITH
 from kept.controls.choices.records.book import New
@@ -143,7 +142,7 @@ def may(purpose: str, who: str, folder: Path | None, channel: str | None, form: 
     with opened(folder) as company:
         _declared(company, purpose)
         decision = Gate.of(company).may(_one(company, who), purpose, channel)
-    if decision.reason.startswith(UNSURE):
+    if decision.unsure:
         raise TransientError(decision.reason)
     if form == "json":
         told = {"allowed": decision.allowed, "reason": decision.reason, "clause": list(decision.clause)}

@@ -7,6 +7,7 @@ it uses anything that turns on a choice.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
@@ -31,6 +32,7 @@ from kept.server.office import Office
 from kept.server.pages import SECURITY, base_of
 
 AT_ONCE: Final = 10_000  # people asked about in one call
+VISITOR: Final = re.compile("[0-9a-f]{32}")
 
 Choose = Literal["account", "form", "letter", "staff", "device", "signal", "import"]
 
@@ -125,7 +127,9 @@ def router(office: Office) -> APIRouter:
         found: list[dict[str, Any]] = await answered(do, response)
         return found
 
-    @made.post("/may", summary="Whether a purpose may use these people's data now")
+    @made.post(
+        "/may", summary="Whether a purpose may use these people's data now; `unsure`: nobody could tell"
+    )
     async def may(given: May, response: Response) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = await answered(lambda: _may(office.company, given), response)
         return found
@@ -149,6 +153,8 @@ def visitor_of(company: Company, id: str) -> Person:
     kind = visitor_kind(company.policy)
     if kind is None:
         raise Refused(409, "the policy knows no visitors")
+    if not VISITOR.fullmatch(id):
+        raise Refused(422, "the id of a visitor has 32 hexadecimal digits, in lower case")
     return Person(kind, (id,))
 
 
@@ -212,11 +218,19 @@ def _may(company: Company, given: May) -> dict[str, dict[str, Any]]:
     else:
         decided = gate.may_all(found.people, given.purpose, given.channel)
     told: dict[str, dict[str, Any]] = {
-        str(who): {"allowed": one.allowed, "reason": one.reason, "clause": list(one.clause)}
+        str(who): {
+            "allowed": one.allowed,
+            "reason": one.reason,
+            "clause": list(one.clause),
+            "unsure": one.unsure,
+        }
         for who, one in decided.items()
     }
     missing: Sequence[tuple[int, str]] = found.wrong
-    told |= {given.whos[n - 1]: {"allowed": False, "reason": why, "clause": []} for n, why in missing}
+    told |= {
+        given.whos[n - 1]: {"allowed": False, "reason": why, "clause": [], "unsure": False}
+        for n, why in missing
+    }
     return told
 
 

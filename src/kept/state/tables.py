@@ -9,7 +9,9 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 
 metadata = MetaData()
 
-_MANY = BigInteger().with_variant(Integer, "sqlite")  # more than 2,147,483,647, which SQLite's own integers hold anyway
+_MANY = BigInteger().with_variant(
+    Integer, "sqlite"
+)  # more than 2,147,483,647, which SQLite's own integers hold anyway
 
 # One act: what is carried out in one go, for a batch of requests of one verb, or a sweep. `detail` is sealed and goes
 # when the act is closed. `worker` is whoever is at it.
@@ -295,7 +297,9 @@ verifications = Table(
     metadata,
     Column("subject", Integer, primary_key=True),
     Column("what", String(40), primary_key=True),
-    Column("of", LargeBinary, primary_key=True),  # keyed hash of the value verified, empty where there is none
+    Column(
+        "of", LargeBinary, primary_key=True
+    ),  # keyed hash of the value verified, empty where there is none
     Column("at", String(32), nullable=False),
     Column("until", String(32)),
     Column("by", String(200), nullable=False),

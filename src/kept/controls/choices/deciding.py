@@ -5,17 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from kept.company import Company
 from kept.controls.choices import meaning
 from kept.controls.choices.declare import Choice
-from kept.controls.choices.records.book import WITH
-from kept.controls.choices.records.checked import Rules
+from kept.controls.choices.records.answers import WITH, reaches
+from kept.controls.choices.records.checked import Rules, scopes
 from kept.controls.choices.records.history import Event, Key
-from kept.controls.choices.records.states import STANDING
 from kept.controls.choices.whom import Facts
 from kept.controls.purposes.declare import Purpose
 from kept.controls.rights.instruct import refusal
@@ -28,13 +28,17 @@ SIGNALS: Final = frozenset({"gpc", "device"})
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a use may happen, why (a sentence), and the clauses of the policy that say so."""
+    """Whether a use may happen, why (a sentence), and the clauses of the policy that say so.
+
+    `unsure`: it is refused because nobody could tell, and whoever asks again later may hear otherwise.
+    """
 
     allowed: bool
     reason: str
     clause: tuple[str, ...] = ()
     choice: str | None = None
     event: int | None = None  # the answer it rests on
+    unsure: bool = False
 
 
 @dataclass
@@ -47,6 +51,9 @@ class Basis:
     guards: Mapping[str, frozenset[str]]
     until: float
     unplaced: bool = False  # no database of the company's has them, so where they are only their answers say
+    answers: Mapping[Key, Event] = field(
+        default_factory=dict
+    )  # the newest yes or no to each (`history.standing`)
     decided: dict[tuple[str, str | None, frozenset[str]], Decision] = field(default_factory=dict)
 
 
@@ -77,6 +84,7 @@ class Rulings:
         ] = {}  # what choices were about, by digest; read with events
         choices = self.policy.section("choices").values()
         self.choices = {str(one.name): one for one in choices if isinstance(one, Choice)}
+        self.scopes = {name: frozenset(scopes(company, one)) for name, one in self.choices.items()}
         self._kinds = {
             name: frozenset(kind for who in one.of if (kind := self.policy.kind_of(str(who))) is not None)
             for name, one in self.choices.items()
@@ -188,12 +196,38 @@ class Rulings:
             if not found.allowed:
                 return found
             answer = found.event or answer
-        for choice, scope in plan.unless:  # no signal loosens this
-            found = self._stands(known, choice, scope, NONE, plan.entry)
-            if found.allowed:
-                name = str(choice.name)
-                return Decision(False, f"`{name}` stands, and forbids it", plan.clause, name, found.event)
+        for choice, scope in plan.unless:
+            event = self.objection(known, choice, scope)
+            if event is not None or self._is_silent_yes(known, choice, scope):
+                name, number = str(choice.name), event.number if event is not None else None
+                return Decision(False, f"`{name}` stands, and forbids it", plan.clause, name, number)
         return Decision(True, "nothing they chose forbids it", plan.clause, event=answer)
+
+    def in_force(self, known: Basis, choice: Choice, scope: str) -> Event | None:
+        """The answer to a choice for a scope, whatever the policy asked for when it was given."""
+        name = str(choice.name)
+        return in_force(known.events, name, scope, self.scopes[name], self.company.clock())
+
+    def is_guarded(self, known: Basis, choice: Choice, scope: str) -> bool:
+        """Whether whoever answered a choice for somebody may still do so."""
+        event = self.in_force(known, choice, scope)
+        return event is not None and event.by in known.guards.get(str(choice.name), NONE)
+
+    def objection(self, known: Basis, choice: Choice, scope: str) -> Event | None:
+        """The yes by which a choice forbids a use (`unless`): their newest answer, if it is one.
+
+        It forbids as long as they haven't said no: whatever was meant then, though it lapsed or was never confirmed,
+        whoever gave it, and whether a party agreed. None of that may open what they closed.
+        """
+        name = str(choice.name)
+        return newest_yes(known.answers, name, scope, self.scopes[name])
+
+    def _is_silent_yes(self, known: Basis, choice: Choice, scope: str) -> bool:
+        """Whether a choice of theirs stands without an answer, as silence is taken for a yes where they are."""
+        if not self.concerns(choice, known.facts):
+            return False
+        event = self.in_force(known, choice, scope)
+        return self.is_silent(choice, _region(known, event)) and (event is None or not event.is_against)
 
     def _stands(
         self,
@@ -212,22 +246,19 @@ class Rulings:
 
         if not self.concerns(choice, known.facts):
             return no(f"`{name}` is no choice of theirs, so they never gave it")
-        event = in_force(known.events, name, scope)
+        event = self.in_force(known, choice, scope)
         if "device" in signals and "device" in choice.signals:
             return no("the switch on their device is off", event)
         if event is not None and event.is_against:
             return no(f"they said no to `{name}`", event)
         if "gpc" in signals and "gpc" in choice.signals and not _is_explicit(event):
             return no("their browser asks for it with the Global Privacy Control", event)
-        region = (
-            known.facts.region or (event.region if event is not None and known.unplaced else None) or place
-        )
-        if not self.is_silent(choice, region):
+        if not self.is_silent(choice, _region(known, event) or place):
             if event is None or not event.stands(self.company.clock()):
                 return no(f"they have not said yes to `{name}`", event)
             if entry is not None and not self.covers(event.meaning, entry):
                 return no(f"they said yes to `{name}` before it was about this", event)
-        if choice.by and not is_guarded(known, choice, scope):
+        if choice.by and not self.is_guarded(known, choice, scope):
             return no(f"whoever gave `{name}` may not any more", event)
         for party in choice.with_party:
             agreed = known.events.get((name, f"{WITH}{party}"))
@@ -236,30 +267,50 @@ class Rulings:
         return Decision(True, f"`{name}` stands", clause, name, event.number if event is not None else None)
 
 
-def in_force(events: Mapping[Key, Event], choice: str, scope: str) -> Event | None:
-    """The answer to a choice for a scope.
+def in_force(
+    events: Mapping[Key, Event], choice: str, scope: str, today: Collection[str], now: datetime
+) -> Event | None:
+    """The answer to a choice for a scope; `today` are the scopes for which it is asked.
 
-    The policy may have been edited since: it asked for all at once and asks one by one now, or the other way round. A
-    no from then counts until there is a yes to what is asked now; a yes from then doesn't.
+    The policy may have been edited since it was given (`reaches`). A no from then counts until there is a newer yes to
+    what is asked now, and only while that stands; a yes from then doesn't.
     """
     event = events.get((choice, scope))
-    if event is not None and (event.state in STANDING or event.is_against):
+    if event is not None and event.is_against:
         return event
-    for (name, other), before in events.items():
-        if (
-            name == choice
-            and before.is_against
-            and (other == "" or scope == "")
-            and not other.startswith(WITH)
-        ):
-            return before
-    return event
+    noes = [
+        before
+        for (name, other), before in events.items()
+        if name == choice and before.is_against and reaches(other, scope, today)
+    ]
+    if event is not None and event.stands(now):
+        noes = [before for before in noes if before.at >= event.at]
+    return max(noes, key=lambda no: (no.at, no.number), default=event)
 
 
-def is_guarded(known: Basis, choice: Choice, scope: str) -> bool:
-    """Whether whoever answered a choice for somebody may still do so."""
-    event = in_force(known.events, str(choice.name), scope)
-    return event is not None and event.by in known.guards.get(str(choice.name), NONE)
+def newest_yes(answers: Mapping[Key, Event], choice: str, scope: str, today: Collection[str]) -> Event | None:
+    """Their newest answer where it is a yes; one from when the policy asked otherwise counts until a newer no."""
+    mine = answers.get((choice, scope))
+    if mine is not None and _is_yes(mine):
+        return mine
+    yeses = [
+        other
+        for (name, where), other in answers.items()
+        if name == choice
+        and _is_yes(other)
+        and reaches(where, scope, today)
+        and (mine is None or other.at >= mine.at)
+    ]
+    return max(yeses, key=lambda yes: (yes.at, yes.number), default=None)
+
+
+def _is_yes(event: Event) -> bool:
+    return event.answer == "yes" and not event.is_against
+
+
+def _region(known: Basis, event: Event | None) -> str | None:
+    """Where somebody is, by the company's word; by their answer's where no database has them."""
+    return known.facts.region or (event.region if event is not None and known.unplaced else None)
 
 
 def _is_explicit(event: Event | None) -> bool:

@@ -239,4 +239,4 @@ def _within(seconds: float, get: Callable[[], Got]) -> Got:
 
 
 def _unreadable(wrong: KeptError) -> Decision:
-    return Decision(False, f"nobody can say how their choices stand: {wrong.message}")
+    return Decision(False, f"nobody can say how their choices stand: {wrong.message}", unsure=True)

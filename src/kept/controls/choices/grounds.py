@@ -14,9 +14,9 @@ from kept.controls.choices.asking import visitor_kind
 from kept.controls.choices.deciding import Basis, Rulings
 from kept.controls.choices.guardians import guardians
 from kept.controls.choices.records import subjects
-from kept.controls.choices.records.history import Event, Key
-from kept.controls.choices.records.history import in_force as events_in_force
-from kept.controls.choices.whom import Facts, facts
+from kept.controls.choices.records.history import Event, Key, standing
+from kept.controls.choices.whom import Facts
+from kept.controls.choices.whom import about as about
 from kept.controls.rights.instruct import in_force as said_by
 from kept.controls.rights.people import Person
 from kept.state.tables import instructions, meanings
@@ -31,7 +31,7 @@ def read(company: Company, whos: Sequence[Person], rulings: Rulings) -> dict[Per
     """
     with company.state.read() as connection:
         numbered = subjects.known(company, connection, whos)
-        events = events_in_force(connection, [number for number, _ in numbered.values()])
+        events, answers = standing(connection, [number for number, _ in numbered.values()])
         learn(connection, rulings, (event.meaning for mine in events.values() for event in mine.values()))
     told = about(company, whos)
     said = _said(company, whos, {who: events.get(number, {}) for who, (number, _) in numbered.items()})
@@ -52,6 +52,7 @@ def read(company: Company, whos: Sequence[Person], rulings: Rulings) -> dict[Per
             guards.get(who, {}),
             min(ends, default=float("inf")),
             unplaced=unplaced(company, who.kind),
+            answers=answers.get(numbered[who][0], {}) if who in numbered else {},
         )
     return found
 
@@ -64,33 +65,9 @@ def learn(connection: Connection, rulings: Rulings, digests: Iterable[str]) -> N
         rulings.meanings |= {row.id: json.loads(row.body) for row in connection.execute(query)}
 
 
-def about(company: Company, whos: Sequence[Person]) -> dict[Person, Facts]:
-    """What is known of people. A visitor is in a browser: that no database has them says nothing.
-
-    TransientError where a database that should say it doesn't answer.
-    """
-    visitors = visitor_kind(company.policy)
-    for kind in {who.kind for who in whos} - {visitors}:
-        root = company.policy.people.get(kind)
-        if root is not None and root.table is not None and _is_sql(company, str(root.table)):
-            company.walk(kind)
-    found = facts(company, [who for who in whos if company.policy.root(who.kind) is not None])
-    nobody = Facts(False, None, frozenset())
-    return {
-        who: Facts(True, told.region, told.kinds)
-        if who.kind == visitors and not (told := found[who]).there
-        else found.get(who, nobody)
-        for who in whos
-    }
-
-
 def unplaced(company: Company, kind: str) -> bool:
     """Whether no database says where people of a kind are: they are visitors, or records behind an API."""
     return kind == visitor_kind(company.policy) or company.map.walk(kind) is None
-
-
-def _is_sql(company: Company, table: str) -> bool:
-    return company.policy.stores[table.partition(".")[0]].is_sql
 
 
 def _said(

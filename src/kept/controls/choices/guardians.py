@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from kept.stores.clauses import written
 from kept.stores.conditions import condition
 
 CHUNK: Final = 1000
+WHOLE: Final = re.compile("-?[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def _asked(
 ) -> tuple[sa.ColumnElement[Any], list[Any]]:
     """A column and the keys as they compare, along its index where keys are numbers."""
     if is_number:
-        return column, [int(key) for key in keys if key.lstrip("-").isdecimal()]
+        return column, [int(key) for key in keys if WHOLE.fullmatch(key)]
     return sa.cast(column, sa.Text), list(keys)
 
 

@@ -10,8 +10,9 @@ from typing import Any, Final
 from sqlalchemy import delete, func, select
 
 from kept.company import Company
+from kept.controls.choices.records.forgetting import FORGOTTEN
 from kept.state.database import insert
-from kept.state.tables import choice_events, choice_readers, holds, instructions
+from kept.state.tables import choice_events, choice_readers, holds, instructions, notes
 from kept.state.tables import subjects as subjects_table
 
 REPORTS: Final = 5.0  # seconds between two notes of how far this process has read
@@ -31,9 +32,10 @@ _STAMP: Final = select(
         for table, columns in ((instructions, ("since", "ended")), (holds, ("since", "until", "ended")))
         for column in (table.c[name] for name in columns)
         for of in (func.count, func.max)
-    )
+    ),
+    select(notes.c.counts).where(notes.c.act == FORGOTTEN).scalar_subquery(),
 )
-"""Another one when somebody restricted, objected or was put under a hold, or took that back."""
+"""Another one when somebody restricted, objected or was put under a hold, or took that back; or was erased."""
 
 
 class News:

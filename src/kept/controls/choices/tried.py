@@ -133,7 +133,7 @@ class _Use:
         meant: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Decision:
         rulings.meanings.update(meant or {})
-        known = Basis(events, told, (), guards, float("inf"))
+        known = Basis(events, told, (), guards, float("inf"), answers=events)
         if self.purpose is not None:
             return rulings.decide(known, str(self.purpose.name), self.channel, signals)
         return rulings.choice(known, str(self.choice.name), self.scope, signals)

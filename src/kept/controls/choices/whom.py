@@ -10,6 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from kept.company import Company
+from kept.controls.choices.asking import visitor_kind
 from kept.controls.choices.records.subjects import find
 from kept.controls.rights.people import Person
 from kept.errors import StoreError
@@ -62,6 +63,35 @@ def facts(company: Company, whos: Sequence[Person]) -> dict[Person, Facts]:
         for start in range(0, len(people), CHUNK):
             found |= _of_store(company, walk, root, people[start : start + CHUNK])
     return _without_a_date(company, found)
+
+
+def about(company: Company, whos: Sequence[Person]) -> dict[Person, Facts]:
+    """The same. A visitor is in a browser: that no database has them says nothing; a kind nobody knows is nobody.
+
+    TransientError where a database that should say it doesn't answer.
+    """
+    visitors = visitor_kind(company.policy)
+    for kind in {who.kind for who in whos} - {visitors}:
+        if is_in_database(company, kind):
+            company.walk(kind)
+    found = facts(company, [who for who in whos if company.policy.root(who.kind) is not None])
+    nobody = Facts(False, None, frozenset())
+    return {
+        who: Facts(True, one.region, one.kinds)
+        if who.kind == visitors and not (one := found[who]).there
+        else found.get(who, nobody)
+        for who in whos
+    }
+
+
+def is_in_database(company: Company, kind: str) -> bool:
+    """Whether people of a kind have rows in a database that can be asked."""
+    root = company.policy.root(kind)
+    return (
+        root is not None
+        and root.table is not None
+        and company.policy.stores[str(root.table).partition(".")[0]].is_sql
+    )
 
 
 def _without_a_date(company: Company, found: dict[Person, Facts]) -> dict[Person, Facts]:

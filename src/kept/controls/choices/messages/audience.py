@@ -11,18 +11,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
 from pyroaring import BitMap
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from kept.company import Company
 from kept.controls.choices import whom
 from kept.controls.choices.asking import visitor_kind
-from kept.controls.choices.deciding import Basis, Decision, Plan, Rulings, is_guarded
+from kept.controls.choices.deciding import Basis, Decision, Plan, Rulings
 from kept.controls.choices.declare import Choice
 from kept.controls.choices.grounds import learn, read, unplaced
 from kept.controls.choices.messages.roster import NOBODY, PAGE, Roster, pages, roster
 from kept.controls.choices.records import lapses, marks, subjects
-from kept.controls.choices.records.answers import WITH
+from kept.controls.choices.records.answers import WITH, reaches
 from kept.controls.choices.records.checked import scopes
+from kept.controls.choices.records.forgetting import FORGOTTEN
 from kept.controls.choices.records.history import Event, event_of
 from kept.controls.choices.records.marks import NO, Mark, mark_of
 from kept.controls.retention import placed
@@ -33,7 +34,7 @@ from kept.laws.law import law
 from kept.policy.entry import Promise
 from kept.policy.policy import Policy
 from kept.policy.words import regions
-from kept.state.tables import choice_events, instructions, verifications
+from kept.state.tables import choice_events, instructions, notes, verifications
 from kept.state.tables import subjects as subjects_table
 
 
@@ -42,7 +43,7 @@ def audience(company: Company, purpose: str, channel: str | None = None) -> Iter
 
     Read a page at a time, so it takes no more memory for ten million people than for ten; each page is decided by what
     the databases say at that moment. KeptError for a purpose or channel the policy doesn't have, and where people can't
-    be listed (`owners`).
+    be listed (`owners`); StoreError where it can't be found out of anybody: a list is never short for that.
     """
     rulings = Rulings(company)
     plan = rulings.plan(purpose, channel)
@@ -139,13 +140,13 @@ class Audience:
         kinds = owners(self.company, plan).get(self.kind, frozenset())
         found = BitMap()
         for kind in kinds:
-            found |= self._everybody if kind == self.kind else self._roster.certain[kind]
+            found |= self._everybody if kind == self.kind else self._roster.certain[kind] & self._everybody
         for permission in self.rulings.permissions:
             found &= self._stands(permission, "", None) | (self._everybody - self._concerned(permission))
         for choice, scope in plan.needs:
             found &= self._stands(choice, scope, plan.entry)
         for choice, scope in plan.unless:
-            found -= self._stands(choice, scope, plan.entry)
+            found -= self._forbidding(choice, scope)
         if not plan.leavers:
             found -= self._roster.ended
         for said, places in self._said.items():
@@ -161,13 +162,19 @@ class Audience:
         """Take in what was chosen and said since; how many answers that counted."""
         if self._today() != self._day:
             self._load()
+        self._forget()
         events = self._events()
+        objecting, forbids = BitMap(), {name for name, _ in self._forbids}
         for event in events:
             place = self._place_of(event.subject)
             if place is not None:
-                self._remark(event, place)
+                if event.choice in forbids:
+                    objecting.add(place)
+                if event.took:
+                    self._remark(event, place)
+        self._object(objecting)
         self._settle()
-        return len(events)
+        return sum(event.took for event in events)
 
     # What is held.
 
@@ -185,6 +192,13 @@ class Audience:
         self._everybody = self._roster.everybody
         self._places = _places(company, self._roster)
         self._silent: dict[frozenset[tuple[bool, ...]], BitMap] = {}
+        self._compared: dict[tuple[str, str], tuple[BitMap, BitMap]] = {}
+        self._forbids = {
+            (str(choice.name), scope): (choice, scope)
+            for plan in self._plans()
+            for choice, scope in plan.unless
+        }
+        self._objecting = {key: BitMap() for key in self._forbids}
         with company.state.read() as connection:
             # before the marks, so that nothing is missed: to take an answer in twice changes nothing
             self._position = int(connection.scalar(select(func.max(choice_events.c.number))) or 0)
@@ -193,9 +207,24 @@ class Audience:
                 verifications.c.what == whom.AGE, verifications.c.by == whom.OWN
             )
             grown = self._translated(connection.scalars(aged))
+            self._erased = _erased(connection)
+            self._last_erased = connection.scalar(_LAST_ERASED)
+            yeses = select(choice_events.c.subject).where(
+                choice_events.c.choice.in_({name for name, _ in self._forbids}),
+                choice_events.c.answer == "yes",
+            )
+            objecting = self._translated(connection.scalars(yeses.distinct())) if self._forbids else BitMap()
         for kind in whom.young(company.policy) & self._roster.kinds.keys():
             self._roster.kinds[kind] -= grown - self._roster.certain[kind]
+        self._object(objecting)
         self._settle()
+
+    def _plans(self) -> Iterator[Plan]:
+        for entry in self.company.policy.section("purposes").values():
+            for channel in (None, *map(str, getattr(entry, "sends", ()))):
+                plan = self.rulings.plan(str(entry.name), channel)
+                if isinstance(plan, Plan):
+                    yield plan
 
     def _today(self) -> date:
         return self.company.clock().astimezone(self.company.policy.timezone).date()
@@ -230,9 +259,51 @@ class Audience:
         with self.company.state.read() as connection:
             events = [event_of(row) for row in connection.execute(query.order_by(choice_events.c.number))]
         self._position = events[-1].number if events else self._position
-        return [event for event in events if event.took]
+        return events
+
+    def _object(self, places: BitMap) -> None:
+        """See which of these forbid something by their newest answer (`Rulings.objection`)."""
+        if not places:
+            return
+        at = self._at_places(places)
+        for who, basis in self._bases(list(at)):
+            for key, (choice, scope) in self._forbids.items():
+                if self.rulings.objection(basis, choice, scope) is not None:
+                    self._objecting[key].add(at[who])
+                else:
+                    self._objecting[key].discard(at[who])
+
+    def _forget(self) -> None:
+        """Let go of what those said who were erased since, and of those who aren't there any more."""
+        with self.company.state.read() as connection:
+            last = connection.scalar(_LAST_ERASED)
+            if last == self._last_erased:
+                return
+            erased = _erased(connection)
+        self._last_erased = last
+        gone = self._translated(erased - self._erased)
+        self._erased = erased
+        for number in erased:
+            if number < len(self._places):
+                self._places[number] = NOBODY
+        checked = (bits for pair in self._compared.values() for bits in pair)
+        for bits in (*self._marks.values(), *self._objecting.values(), *checked):
+            bits -= gone
+        at = self._at_places(gone)
+        for who, basis in self._bases(list(at)):
+            if not basis.facts.there:
+                self._everybody.discard(at[who])
+
+    def _at_places(self, places: BitMap) -> dict[Person, int]:
+        """Those at these places, each with theirs."""
+        given = places.to_array()
+        return dict(zip(self._roster.people(self.company, given), given, strict=True))
 
     def _remark(self, event: Event, place: int) -> None:
+        for (choice, _), pair in self._compared.items():
+            if choice == event.choice:
+                for bits in pair:
+                    bits.discard(place)
         for mark, places in self._marks.items():
             if (mark.choice, mark.scope) == (event.choice, event.scope):
                 places.discard(place)
@@ -281,9 +352,9 @@ class Audience:
         given = self._concerned(choice) & BitMap.union(
             BitMap(), *(bits for mark, bits in self._marks.items() if mark.choice == choice.name)
         )
-        people = list(self._roster.people(self.company, given.to_array()))
-        places = dict(zip(people, given.to_array(), strict=True))
-        return BitMap(places[who] for who, basis in self._bases(people) if is_guarded(basis, choice, scope))
+        at = self._at_places(given)
+        guarded = self.rulings.is_guarded
+        return BitMap(at[who] for who, basis in self._bases(list(at)) if guarded(basis, choice, scope))
 
     def _bases(self, people: Sequence[Person]) -> Iterator[tuple[Person, Basis]]:
         for start in range(0, len(people), PAGE):
@@ -300,37 +371,54 @@ class Audience:
     def _stands(self, choice: Choice, scope: str, entry: Promise | None) -> BitMap:
         """Those for whom a choice allows what waits for it (`Rulings._stands`)."""
         name = str(choice.name)
-        given, covered = self._yes(name, scope, entry)
-        against = self._marks.get(Mark(name, scope, NO), BitMap()) | (self._elsewhere_no(name, scope) - given)
+        covered = self._yes(name, scope, entry)
         silent = self._silent_for(choice)
-        found = (silent - against) | (covered - silent)
+        found = (silent | covered) - self._against(name, scope)
         found &= self._concerned(choice)
         if choice.by:
             found &= self._guarded.get((name, scope), BitMap())
         for party in choice.with_party:
-            found &= self._yes(name, f"{WITH}{party}", None)[1]
+            found &= self._yes(name, f"{WITH}{party}", None)
         return found
 
-    def _yes(self, choice: str, scope: str, entry: Promise | None) -> tuple[BitMap, BitMap]:
-        """Those with a yes on record; and of them those whose yes hasn't lapsed, and covers what a promise is about."""
-        given, covered = BitMap(), BitMap()
-        for mark, places in self._marks.items():
-            if (mark.choice, mark.scope) == (choice, scope) and mark.meaning != NO:
-                given |= places
-                if entry is None or self.rulings.covers(mark.meaning, entry):
-                    covered |= places
-        return given, covered - self._over.get((choice, scope), BitMap())
+    def _forbidding(self, choice: Choice, scope: str) -> BitMap:
+        """Those whom a choice forbids something (`unless`): by their newest answer, or their silence."""
+        name = str(choice.name)
+        silent = (self._silent_for(choice) & self._concerned(choice)) - self._against(name, scope)
+        return self._objecting[name, scope] | silent
 
-    def _elsewhere_no(self, choice: str, scope: str) -> BitMap:
-        """Those with a no from when the policy asked otherwise (`deciding.in_force`)."""
-        found = BitMap()
+    def _yes(self, choice: str, scope: str, entry: Promise | None) -> BitMap:
+        """Those with a yes on record that hasn't lapsed, and covers what a promise is about."""
+        covered = BitMap()
         for mark, places in self._marks.items():
-            other = (
-                mark.scope != scope and (scope == "" or mark.scope == "") and not mark.scope.startswith(WITH)
-            )
-            if mark.choice == choice and mark.meaning == NO and other:
-                found |= places
-        return found
+            if (mark.choice, mark.scope) != (choice, scope) or mark.meaning == NO:
+                continue
+            if entry is None or self.rulings.covers(mark.meaning, entry):
+                covered |= places
+        return covered - self._over.get((choice, scope), BitMap())
+
+    def _against(self, choice: str, scope: str) -> BitMap:
+        """Those with a no in force, also one from when the policy asked otherwise (`deciding.in_force`)."""
+        elsewhere, today = BitMap(), self.rulings.scopes[choice]
+        for mark, places in self._marks.items():
+            if mark.choice == choice and mark.meaning == NO and reaches(mark.scope, scope, today):
+                elsewhere |= places
+        here = self._marks.get(Mark(choice, scope, NO), BitMap())
+        both = elsewhere & self._yes(choice, scope, None)
+        return here | (elsewhere - both) | self._outdated(choice, scope, both)
+
+    def _outdated(self, choice: str, scope: str, places: BitMap) -> BitMap:
+        """Of those with a yes that stands and a no from elsewhere: whose no is the newer one. Looked up once."""
+        if not places:
+            return places
+        checked, found = self._compared.setdefault((choice, scope), (BitMap(), BitMap()))
+        at = self._at_places(places - checked)
+        for who, basis in self._bases(list(at)):
+            event = self.rulings.in_force(basis, self.rulings.choices[choice], scope)
+            if event is not None and event.is_against:
+                found.add(at[who])
+        checked |= places
+        return found & places
 
     def _silent_for(self, choice: Choice) -> BitMap:
         """Those whose silence is taken for a yes, by their region."""
@@ -341,6 +429,16 @@ class Audience:
             found = BitMap.union(BitMap(), *(self._roster.areas[area] for area in areas))
             self._silent[areas] = found
         return found
+
+
+_LAST_ERASED = select(notes.c.counts).where(notes.c.act == FORGOTTEN)
+
+
+def _erased(connection: Connection) -> BitMap:
+    """The numbers of those who are nobody any more."""
+    return BitMap(
+        connection.scalars(select(subjects_table.c.number).where(subjects_table.c.person.is_(None)))
+    )
 
 
 def _places(company: Company, held: Roster) -> array[int]:

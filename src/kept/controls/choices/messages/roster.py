@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from kept.stores.clauses import written
 PAGE: Final = 5000
 LOADED: Final = 50_000  # rows in a page when all are read
 NOBODY: Final = 0xFFFFFFFF
+WHOLE: Final = re.compile("-?[0-9]{1,19}")
 
 Key = tuple[Any, ...]
 
@@ -84,8 +86,9 @@ class Numbers:
         return (str(self._keys[place]) for place in places)
 
     def place(self, key: str) -> int | None:
-        """Where a key stands."""
-        number = int(key)
+        """Where a key stands, written as a number is."""
+        if not WHOLE.fullmatch(key) or str(number := int(key)) != key:
+            return None
         place = bisect_left(self._keys, number)
         return place if place < len(self._keys) and self._keys[place] == number else None
 
@@ -191,7 +194,9 @@ def roster(company: Company, kind: str, alike: Callable[[str | None], tuple[bool
         for area, places in here.items():
             areas.setdefault(area, BitMap()).update(places)
     keys.trim()
-    company.stores[walk.store].dispose()  # a connection that has read all of a table keeps 64 MiB of it in memory
+    company.stores[
+        walk.store
+    ].dispose()  # a connection that has read all of a table keeps 64 MiB of it in memory
     kinds, certain = {}, {}
     for one, is_aged, there in zip(within, aged, passed, strict=True):
         doubtful = unsure if is_aged else BitMap()

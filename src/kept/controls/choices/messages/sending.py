@@ -24,7 +24,6 @@ from kept.state.tables import sends
 AT_ONCE: Final = 20_000
 TRIES: Final = 5
 PAUSE: Final = 0.5  # seconds
-UNSURE: Final = "nobody can say"  # how the gate begins where it could not find out
 
 
 def may_send(company: Company, who: Person, purpose: str, channel: str) -> Decision:
@@ -58,13 +57,15 @@ def _decided(
     company: Company, whos: Sequence[Person], purpose: str, channel: str
 ) -> Mapping[Person, Decision]:
     gate = Gate.of(company)
+    why = "nobody can say how their choices stand"
     for _ in range(TRIES):
         found = gate.may_all(whos, purpose, channel)
-        unsure = next((one.reason for one in found.values() if one.reason.startswith(UNSURE)), None)
+        unsure = next((one for one in found.values() if one.unsure), None)
         if unsure is None:
             return found
+        why = unsure.reason
         time.sleep(PAUSE)
-    raise TransientError(unsure or UNSURE, help="nobody was let through; ask again")
+    raise TransientError(why, help="nobody was let through; ask again")
 
 
 def _sends(company: Company, purpose: str, channel: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -23,9 +24,11 @@ class Refused(KeptError):
 
 @dataclass(frozen=True)
 class New:
-    """One answer to one choice. `at` is when it was given, for what arrives late; `record` (32 hex digits) makes the
-    same sent twice the same; `decider` is the guardian who answers for somebody; `by` a member of staff or a party.
-    `carried`: a visitor's answer that becomes a person's at log-in, and yields to what they said themselves.
+    """One answer to one choice. `at` is when it was given, for what arrives late; left out it is now, and never before
+    what they said last, by whatever server's clock. `record` (32 hex digits) makes the same sent twice the same;
+    `decider` is the guardian who answers for somebody; `by` a member of staff or a party. `carried`: a visitor's answer
+    that becomes a person's at log-in, and yields to what they said themselves; `meaning` is what it was about then.
+    `home` is where the company's database has somebody, whatever `region` they gave: set when it is checked.
     """
 
     who: Person
@@ -40,6 +43,8 @@ class New:
     record: str | None = None
     decider: Person | None = None
     carried: bool = False
+    meaning: str | None = None
+    home: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,3 +57,14 @@ class Recorded:
     state: State
     took: bool
     known: bool
+
+
+def reaches(other: str, scope: str, today: Collection[str]) -> bool:
+    """Whether what was said in another scope says something in this one: the policy was edited since.
+
+    It asked for all at once and asks one by one now (`today` are its scopes), or the other way round; or it asks for
+    nothing of the other name any more.
+    """
+    if other == scope or other.startswith(WITH) or scope.startswith(WITH):
+        return False
+    return "" in (other, scope) or other not in today

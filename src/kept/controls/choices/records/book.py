@@ -51,6 +51,13 @@ def listen(company: Company, listener: Listener) -> None:
     _LISTENERS.setdefault(company.state.engine.url, WeakSet()).add(listener)
 
 
+def tell(company: Company, whos: Iterable[Person]) -> None:
+    """Whose choices changed, for all in this process that listen."""
+    some = set(whos)
+    for listener in list(_LISTENERS.get(company.state.engine.url, ())):
+        listener.learn(some)
+
+
 def record(
     company: Company, given: Sequence[New], *, along: Callable[[Connection], None] | None = None
 ) -> list[Recorded]:
@@ -58,8 +65,7 @@ def record(
 
     `along` writes in the same transaction; where it raises, nothing of it stays.
     """
-    rules = Rules.of(company)
-    ready = [one for new in given for one in rules.checked(new)]
+    ready = Rules.of(company).all_checked(given)
     with company.state.write() as connection:
         writing = Writing(company, connection, [ready])
         [done] = writing.write()
@@ -70,6 +76,16 @@ def record(
     _after(company, writing, [done])
     company.ledger.append_many(writing.entries)
     return done
+
+
+def record_each(company: Company, given: Sequence[New]) -> list[Recorded]:
+    """Record answers in one transaction, each by itself: what is refused of them is left out, and sinks no other."""
+    groups: list[list[New]] = []
+    for new in given:
+        with contextlib.suppress(Refused):
+            groups.append(Rules.of(company).all_checked([new]))
+    done = [one for one in _commit(company, groups) if not isinstance(one, Refused)] if groups else []
+    return [one for group in done for one in group]
 
 
 class Recorder:
@@ -85,7 +101,7 @@ class Recorder:
 
     def record(self, given: Sequence[New]) -> list[Recorded]:
         """As `record` does; what is refused of one caller's is refused to that caller alone."""
-        done = self._commits.submit([one for new in given for one in self._rules.checked(new)])
+        done = self._commits.submit(self._rules.all_checked(given))
         if isinstance(done, Refused):
             raise done
         return done
@@ -93,9 +109,10 @@ class Recorder:
     async def recorded(self, given: Sequence[New]) -> list[Recorded]:
         """The same for a coroutine, without a thread for each: one thread writes for all that wait.
 
-        What the company's own database has to say (who may give a minor's yes) is asked in the thread of the loop.
+        What the company's own database has to say (who is there, who may give a minor's yes) is asked in the thread of
+        the loop; of visitors it is asked nothing.
         """
-        ready = [one for new in given for one in self._rules.checked(new)]
+        ready = self._rules.all_checked(given)
         mine = _Waiting(ready, asyncio.get_running_loop().create_future())
         with self._mutex:
             self._waiting.append(mine)
@@ -122,12 +139,17 @@ class Recorder:
                 loop.call_soon_threadsafe(_answer, answers)
 
     def _commit(self, groups: Sequence[list[New]]) -> list[list[Recorded] | Refused]:
-        with self.company.state.write() as connection:
-            writing = Writing(self.company, connection, groups)
-            results = writing.write()
-        _after(self.company, writing, [done for done in results if not isinstance(done, Refused)])
-        self.company.ledger.append_many(writing.entries)
-        return results
+        return _commit(self.company, groups)
+
+
+def _commit(company: Company, groups: Sequence[Sequence[New]]) -> list[list[Recorded] | Refused]:
+    """Groups of answers in one transaction, each whole or not at all."""
+    with company.state.write() as connection:
+        writing = Writing(company, connection, groups)
+        results = writing.write()
+    _after(company, writing, [done for done in results if not isinstance(done, Refused)])
+    company.ledger.append_many(writing.entries)
+    return results
 
 
 @dataclass
@@ -151,9 +173,7 @@ def _answer(answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
 def _after(company: Company, writing: Writing, done: Sequence[Sequence[Recorded]]) -> None:
     """What was committed is known to this process."""
     writing.remember()
-    whos = {one.new.who for group in done for one in group if not one.known}
-    for listener in list(_LISTENERS.get(company.state.engine.url, ())):
-        listener.learn(whos)
+    tell(company, {one.new.who for group in done for one in group if not one.known})
 
 
 def whole_ledger(company: Company) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -14,11 +15,13 @@ from kept.controls.choices.declare import Choice
 from kept.controls.choices.guardians import guardians
 from kept.controls.choices.records.answers import WITH, New, Refused
 from kept.controls.choices.records.states import ANSWERS, ENDS, OURS, WAYS
+from kept.controls.choices.whom import about
 from kept.controls.purposes.declare import Purpose
 from kept.controls.rights.people import Person
 from kept.policy.words import regions
 
 RECORD: Final = re.compile("[0-9a-f]{32}")
+WHOLE: Final = re.compile("-?[0-9]+")
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)  # a clock that was never set says so
 LONGEST: Final = 200  # characters of a key, or of who wrote an answer down
 FOR_A_PARTY: Final = ("api", "staff", "letter", "form", "import", *OURS)
@@ -47,6 +50,7 @@ class Rules:
         self._choices: dict[str, tuple[Choice, tuple[str, ...], frozenset[str]]] = {}
         self._asks: dict[tuple[str, str | None], Ask] = {}
         self._numbers: dict[str, tuple[bool, ...]] = {}
+        self.visitors = visitor_kind(company.policy)
 
     @classmethod
     def of(cls, company: Company) -> Rules:
@@ -60,12 +64,38 @@ class Rules:
         """A choice of the policy; Refused where it has none of that name."""
         return self._of(name)[0]
 
+    def scopes(self, name: str) -> tuple[str, ...]:
+        """The scopes for which a choice is asked today."""
+        return self._of(name)[1]
+
+    def person(self, who: Person, choice: str) -> Person:
+        """Somebody by the kind and the key under which their answers stand; Refused where a choice isn't theirs."""
+        return self._person(who, self._of(choice)[2], choice)
+
     def ask(self, name: str, region: str | None) -> Ask:
         """How a choice is asked somewhere."""
         found = self._asks.get((name, region))
         if found is None:
             found = self._asks[name, region] = ask_of(self.company.policy, self.choice(name), region)
         return found
+
+    def all_checked(self, given: Iterable[New]) -> list[New]:
+        """Answers as they are recorded (`checked`), each yes with where its person is.
+
+        Refused for a yes of somebody who isn't there: whoever has their key next must inherit none. To refuse anything
+        is open to everybody. StoreError where the company's database can't be asked.
+        """
+        ready = [one for new in given for one in self.checked(new)]
+        yeses = [one.who for one in ready if one.answer == "yes" and one.who.kind != self.visitors]
+        if not yeses:
+            return ready
+        found = about(self.company, list(dict.fromkeys(yeses)))
+        if not all(one.there for one in found.values()):
+            raise Refused("nobody", "there is nobody like that who could say yes")
+        return [
+            replace(one, home=found[one.who].region) if one.answer == "yes" and one.who in found else one
+            for one in ready
+        ]
 
     def checked(self, new: New) -> list[New]:
         """An answer as it is recorded, one for each scope it is about; Refused where it can't be."""
@@ -126,17 +156,17 @@ class Rules:
         return who
 
     def _timed(self, new: New) -> New:
-        """With its time and its id. A device's clock may be ahead: an answer is never from later than now."""
-        at, now = new.at, self.company.clock()
-        if at is None or (at.tzinfo is not None and at > now):
-            at = now
-        if at.tzinfo is None:
-            raise Refused("no-zone", "a time is given with its zone")
-        if at < EARLIEST:
-            raise Refused("too-old", "nobody can have answered then")
+        """With its id, and its time in UTC. A device's clock may be ahead: what is from later than now is from now."""
+        at = new.at
+        if at is not None:
+            if at.tzinfo is None:
+                raise Refused("no-zone", "a time is given with its zone")
+            if at < EARLIEST:
+                raise Refused("too-old", "nobody can have answered then")
+            at = at.astimezone(UTC) if at <= self.company.clock() else None
         if new.record is not None and not RECORD.fullmatch(new.record):
             raise Refused("wrong-record", "the id of a record has 32 hexadecimal digits")
-        return replace(new, at=at.astimezone(UTC), record=new.record or secrets.token_hex(16))
+        return replace(new, at=at, home=None, record=new.record or secrets.token_hex(16))
 
     def _guardian(self, choice: Choice, new: New) -> str:
         """The pseudonym of whoever gives a yes for somebody; Refused where it isn't theirs to give."""
@@ -162,4 +192,4 @@ def _is_key(part: str, is_number: bool) -> bool:
     """Whether part of a key is one, written as the database writes it: `07` would be another subject than `7`."""
     if not part or len(part) > LONGEST or not part.isprintable():
         return False
-    return not is_number or (part.lstrip("-").isdecimal() and part.isascii() and str(int(part)) == part)
+    return not is_number or (WHOLE.fullmatch(part) is not None and str(int(part)) == part)

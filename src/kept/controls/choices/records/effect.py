@@ -1,7 +1,8 @@
 """Which answer counts. Pure: from how a choice stands, and one more answer, to whether it changes anything.
 
 An explicit answer beats every automatic one, whenever it was given; of explicit answers the newest counts, at the same
-instant the no. A grant that nobody gave themselves never overrides a no, nor brings back a yes that is over.
+instant the no. A grant that nobody gave themselves never overrides a no, nor brings back a yes that is over; nor does
+one that a visitor gave before they logged in, whoever that no came from.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ class Standing:
     event: Event
     answer: Event | None = None
     taken_back: datetime | None = None
+
+    @property
+    def last(self) -> Event | None:
+        """Their last yes or no, also a yes that still has to be confirmed."""
+        return self.event if self.event.answer in ("yes", "no") else self.answer
 
     def after(self, event: Event) -> Standing:
         """How it stands once one more event has taken effect."""
@@ -68,12 +74,12 @@ def counts(before: Standing | None, new: Event, *, carried: bool = False) -> boo
     explicit_before = last is not None and not last.is_automatic
     if grants and before.taken_back is not None and new.at <= before.taken_back:
         return False  # what was taken back is not given again by a yes from before
+    if carried and grants and (explicit_before or before.event.is_against or before.event.state in ENDED):
+        return False
     if new.way in AUTOMATIC:
         open_to_it = before.event.state not in ENDED and not _is_pending(before.event)
         if explicit_before or (grants and not (open_to_it and (last is None or last.answer == "yes"))):
             return False
-    elif carried and grants and (explicit_before or before.event.state in ENDED):
-        return False
     elif not explicit_before:
         return True
     return last is None or new.at > last.at or (new.at == last.at and (not grants or last.answer == "yes"))

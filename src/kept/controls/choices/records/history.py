@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from kept.company import Company
 from kept.controls.choices.records import subjects
@@ -74,16 +74,52 @@ def in_force(connection: Connection, numbers: Iterable[int]) -> dict[int, dict[K
     return found
 
 
+Stood = dict[int, dict[Key, Event]]
+"""By the number of a subject, an event for each choice and scope."""
+
+
+def standing(connection: Connection, numbers: Iterable[int]) -> tuple[Stood, Stood]:
+    """What is in force, and beside it the newest yes or no, by the subjects' numbers, read in one go.
+
+    The newest yes or no may be a yes that lapsed since, or one that is not confirmed, even after a no.
+    """
+    force: Stood = {}
+    answers: Stood = {}
+    for event in _read(connection, numbers, or_(_COUNTED, _PENDING)):
+        key = (event.choice, event.scope)
+        if event.took:
+            force.setdefault(event.subject, {})[key] = event
+        if event.answer in ("yes", "no"):
+            mine = answers.setdefault(event.subject, {})
+            if key not in mine or _is_newer(event, mine[key]):
+                mine[key] = event
+    return force, answers
+
+
 def counted(connection: Connection, numbers: Iterable[int]) -> Iterator[Event]:
     """Everything of these subjects that took effect, oldest first for each of them."""
+    return _read(connection, numbers, _COUNTED)
+
+
+_COUNTED = choice_events.c.took == 1
+_PENDING = and_(choice_events.c.answer == "yes", choice_events.c.state == "Requested")
+
+
+def _read(connection: Connection, numbers: Iterable[int], which: ColumnElement[bool]) -> Iterator[Event]:
     given = sorted(set(numbers))
     for start in range(0, len(given), CHUNK):
-        query = (
-            select(choice_events)
-            .where(choice_events.c.subject.in_(given[start : start + CHUNK]), choice_events.c.took == 1)
-            .order_by(choice_events.c.number)
-        )
+        mine = choice_events.c.subject.in_(given[start : start + CHUNK])
+        query = select(choice_events).where(mine, which).order_by(choice_events.c.number)
         yield from map(event_of, connection.execute(query))
+
+
+def _is_newer(event: Event, before: Event) -> bool:
+    """Whether of two answers the one that came later is the newer: both may have counted, or a yes was pending."""
+    if event.took and before.took:
+        return True
+    if event.is_automatic != before.is_automatic:
+        return before.is_automatic
+    return event.at > before.at or (event.at == before.at and event.answer == "no")
 
 
 def history(company: Company, who: Person) -> list[Event]:

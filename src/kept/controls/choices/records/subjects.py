@@ -51,6 +51,15 @@ def number(company: Company, connection: Connection, whos: Sequence[Person]) -> 
     return found | (make(company, connection, missing) if missing else {})
 
 
+def numbered(company: Company, who: Person) -> int:
+    """The number of somebody, made on first use."""
+    found = find(company, [who]).get(who)
+    if found is None:
+        with company.state.write() as connection:
+            found = number(company, connection, [who])[who][0]
+    return found
+
+
 def make(company: Company, connection: Connection, whos: Sequence[Person]) -> dict[Person, tuple[int, str]]:
     """The same for those who have none, as far as anybody knew just now."""
     missing, found = {index(company, who): who for who in whos}, dict[Person, tuple[int, str]]()

@@ -5,26 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, insert, select, text
 
 from kept.company import Company
 from kept.controls.choices.records import effect, marks, notices, subjects
-from kept.controls.choices.records.answers import WITH, New, Recorded, Refused
+from kept.controls.choices.records.answers import WITH, New, Recorded, Refused, reaches
 from kept.controls.choices.records.checked import Rules
 from kept.controls.choices.records.effect import Standing
 from kept.controls.choices.records.history import Event, Key, counted, event_of
 from kept.controls.choices.records.marks import Mark, mark_of
 from kept.controls.choices.records.states import OURS, STANDING, following
 from kept.controls.rights.people import Person
+from kept.laws.choices import ASKS
 from kept.state.tables import choice_events
 from kept.state.tables import notices as notices_table
 
 AT_ONCE: Final = 5000
 REMEMBERED: Final = 1000  # notices
 SLOW: Final = timedelta(days=1)  # how far behind a device's clock may be
+OWN: Final = ("banner", "page")  # kinds of notice that Kept itself shows, so it knows since when
+LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 _INSERT: Final = insert(choice_events)
 _LAST: Final = text("SELECT coalesce(max(number), 0) FROM choice_events")
@@ -38,10 +41,12 @@ Place = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Shown:
-    """What a notice asked about: the meaning of each choice; and since when it is shown."""
+    """What a notice asked about: the meaning of each choice, and how it asked; and since when Kept showed it, None
+    for words of the company's own, which were there before Kept was told of them."""
 
     meanings: Mapping[str, str]
-    since: datetime
+    asks: Mapping[str, str]
+    since: datetime | None
 
 
 class Memory:
@@ -114,8 +119,8 @@ class Writing:
 
     def _checked(
         self, group: Sequence[New], known: Mapping[Person, tuple[int, str]]
-    ) -> list[tuple[New, datetime]] | Refused:
-        """A group with the times of its answers, once all that could refuse it is looked at."""
+    ) -> list[tuple[New, datetime | None]] | Refused:
+        """A group with the times its answers came with, once all that could refuse it is looked at."""
         said: dict[Place, tuple[Person, str]] = {}
         try:
             for new in group:
@@ -130,9 +135,8 @@ class Writing:
         self._said |= said
         return timed
 
-    def _time(self, new: New, known: Mapping[Person, tuple[int, str]]) -> datetime:
-        """When an answer was given: never before what was shown was there, as a device's clock that is slow says."""
-        assert new.at is not None
+    def _time(self, new: New, known: Mapping[Person, tuple[int, str]]) -> datetime | None:
+        """When an answer says it was given: never before Kept had shown what it answers to, as a slow clock says."""
         before, subject = self.on_record.get(_place(new)), known.get(new.who, (0,))[0]
         if self.whose.get(str(new.record), subject) != subject:
             raise Refused("replayed", "another answer was recorded under this id")
@@ -147,28 +151,58 @@ class Writing:
             raise Refused("unknown-notice", "nothing like this was ever shown")
         if new.choice not in shown.meanings:
             raise Refused("not-asked", f"what was shown didn't ask about `{new.choice}`")
+        if new.at is None or shown.since is None:
+            return new.at
         if new.answer == "yes" and new.at < shown.since - SLOW:
             raise Refused("impossible-time", "this yes was given before what it answers to was shown")
         return max(new.at, shown.since)
 
-    def _one(self, new: New, at: datetime) -> Recorded:
+    def _at(self, new: New, said: datetime | None) -> datetime:
+        """When an answer was given, as far as clocks can tell.
+
+        What comes without a time of its own came last, whatever this server's clock says: never before what they said
+        last. A browser delivers what it was told in order, so neither is a no of a visitor's, though its clock was set
+        back; a yes is not believed to be newer than it says.
+        """
+        mine = self.stands.get(self.numbered[new.who][0], {})
+        today = self.rules.scopes(new.choice) if new.way not in OURS else ()
+        before = [
+            stood
+            for (choice, scope), stood in mine.items()
+            if choice == new.choice and (scope == new.scope or reaches(scope, new.scope, today))
+        ]
+        if said is None:
+            times = [one.at for stood in before for one in (stood.event, stood.answer) if one is not None]
+            shown = self.shown[new.notice].since if new.notice is not None else None
+            return max(self.received, shown or LONG_AGO, *times)
+        if new.way == "banner" and new.answer == "no" and new.who.kind == self.rules.visitors:
+            times = [one.at for stood in before if (one := stood.last) is not None and not one.is_automatic]
+            return max(said, *times, LONG_AGO)
+        return said
+
+    def _one(self, new: New, said: datetime | None) -> Recorded:
         event = self.on_record.get(_place(new))
         if event is not None:
             return Recorded(new, event.number, event.record, event.state, event.took, known=True)
-        event = self._event(new, at)
+        new = replace(new, at=self._at(new, said))
+        event = self._event(new)
         self._add(event, self.numbered[new.who][1])
         if event.took and event.answer == "no" and event.scope == "":
             self._everywhere(event, new)
         return Recorded(new, event.number, event.record, event.state, event.took, known=False)
 
-    def _event(self, new: New, at: datetime) -> Event:
+    def _event(self, new: New) -> Event:
+        at = new.at
+        assert at is not None
         choice = self.rules.choice(new.choice)
         subject = self.numbered[new.who][0]
-        before = self.stands.get(subject, {}).get((new.choice, new.scope))
+        mine = self.stands.get(subject, {})
+        before = mine.get((new.choice, new.scope))
+        region = self._region(new)
         twice = (
             new.way not in ("confirmed", *OURS)
             and not new.scope.startswith(WITH)
-            and self.rules.ask(new.choice, new.region) == "double-opt-in"
+            and "double-opt-in" in self._asks(new, region)
         )
         state = following(before.event.state if before is not None else None, new.answer, twice=twice)
         until = None
@@ -182,6 +216,8 @@ class Writing:
             meaning = self.shown[new.notice].meanings[new.choice]
         elif new.way in OURS and before is not None:
             meaning = before.event.meaning
+        elif new.carried and new.meaning is not None:
+            meaning = new.meaning
         event = Event(
             number=0,
             record=str(new.record),
@@ -197,20 +233,47 @@ class Writing:
             by=new.by,
             notice=new.notice,
             meaning=meaning,
-            region=new.region,
+            region=region,
             until=until,
         )
         self.last += 1
-        return replace(event, number=self.last, took=effect.counts(before, event, carried=new.carried))
+        took = effect.counts(before, event, carried=new.carried)
+        if new.carried and new.answer == "yes" and took:
+            took = not self._refused_elsewhere(mine, new)
+        return replace(event, number=self.last, took=took)
+
+    def _region(self, new: New) -> str | None:
+        """The region an answer names; None, the strictest, where people there are asked laxer than these were."""
+        if new.region is None or new.notice is None or new.way in OURS:
+            return new.region
+        shown = self.shown[new.notice].asks.get(new.choice)
+        named = self.rules.ask(new.choice, new.region)
+        return None if shown in ASKS and ASKS.index(named) > ASKS.index(shown) else new.region
+
+    def _asks(self, new: New, region: str | None) -> set[str | None]:
+        """Every way in which a choice was asked, or is where an answer says, or where the company has its person."""
+        return {
+            self.shown[new.notice].asks.get(new.choice) if new.notice is not None else None,
+            self.rules.ask(new.choice, region),
+            self.rules.ask(new.choice, new.home) if new.home is not None else None,
+        }
+
+    def _refused_elsewhere(self, mine: Mapping[Key, Standing], new: New) -> bool:
+        """Whether they said no to a choice when the policy asked for it otherwise."""
+        today = self.rules.scopes(new.choice)
+        return any(
+            choice == new.choice and stood.event.is_against and reaches(scope, new.scope, today)
+            for (choice, scope), stood in mine.items()
+        )
 
     def _everywhere(self, event: Event, new: New) -> None:
         """A no to all of a choice is one to each part of it that was chosen by itself when the policy was another."""
         mine = self.stands[event.subject]
         parts = [s for c, s in mine if c == event.choice and s and not s.startswith(WITH)]
         for scope in parts:
-            part = replace(new, scope=scope)
+            part = replace(new, scope=scope, at=event.at)
             if _place(part) not in self.on_record:
-                self._add(self._event(part, event.at), self.numbered[new.who][1])
+                self._add(self._event(part), self.numbered[new.who][1])
 
     def _add(self, event: Event, pseudonym: str) -> None:
         self.on_record[event.record, event.choice, event.scope] = event
@@ -240,9 +303,13 @@ class Writing:
                 memory.clear()
             query = select(notices_table).where(notices_table.c.id.in_(missing))
             for row in self.connection.execute(query):
-                asked = json.loads(row.body)["choices"]
-                meanings = {name: str(about["meaning"]) for name, about in asked.items()}
-                memory[row.id] = Shown(meanings, datetime.fromisoformat(row.since))
+                body = json.loads(row.body)
+                asked = body["choices"].items()
+                memory[row.id] = Shown(
+                    {name: str(about["meaning"]) for name, about in asked},
+                    {name: str(about.get("ask")) for name, about in asked},
+                    datetime.fromisoformat(row.since) if body.get("kind") in OWN else None,
+                )
         return {id: memory[id] for id in wanted if id in memory}
 
 

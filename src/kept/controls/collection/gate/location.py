@@ -91,7 +91,7 @@ def _may(
     try:
         closed = permitted(company, who, about(company, [who])[who])
     except StoreError as wrong:
-        closed = Decision(False, f"nobody can say how their choices stand: {wrong.message}")
+        closed = Decision(False, f"nobody can say how their choices stand: {wrong.message}", unsure=True)
     if closed is not None:
         return None, closed
     for step in taking(company.policy, who.kind):
