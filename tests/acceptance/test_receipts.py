@@ -245,6 +245,8 @@ def test_kept_consents_and_kept_verify_on_a_command_line(tmp_path: Path) -> None
     assert [one["@type"] for one in graph["@graph"]] == ["dpv:ConsentRecord"] * 2
 
     file = tmp_path / "receipt.json"
+    file.write_text(made.kept("choice", "receipt", done[1].record).out)
+    assert made.kept("verify", str(file)).code == 0
     file.write_bytes(data)
     away = SiteLucent(tmp_path / "nowhere")  # checked where the company is not
     away.folder.mkdir()

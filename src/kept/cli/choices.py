@@ -19,6 +19,7 @@ from kept.controls.choices.records import notices
 from kept.controls.choices.records.answers import WITH
 from kept.controls.choices.records.book import New
 from kept.controls.choices.records.history import Event, history
+from kept.controls.choices.records.receipt import receipt
 from kept.controls.rights import addresses
 from kept.controls.rights.people import Person, person_of, resolve
 from kept.errors import KeptError, TransientError
@@ -117,6 +118,15 @@ def set_(
     elif asked.why_not is not None:
         click.echo(f"No letter asks them to confirm it: {asked.why_not}.", err=True)
         raise SystemExit(1)
+
+
+@choice.command("receipt")
+@click.argument("record")
+@directory
+def receipt_(record: str, folder: Path | None) -> None:
+    """Print the receipt of RECORD, which its person may keep, and `kept verify` checks."""
+    with opened(folder) as company:
+        click.echo(receipt(company, record), nl=False)  # a line end would be a changed byte
 
 
 @choice.command("link")
