@@ -30,7 +30,7 @@ from pyroaring import BitMap
 from benchmarks import choices_http
 from kept.company import Company, opened
 from kept.controls.choices.enforce import Gate
-from kept.controls.choices.messages.audience import Audience
+from kept.controls.choices.messages.resident import Audience
 from kept.controls.choices.records import marks, notices, subjects
 from kept.controls.choices.records.book import New, record
 from kept.controls.choices.records.marks import NO

@@ -19,7 +19,8 @@ from sqlalchemy.engine import Engine
 
 from kept.company import Company
 from kept.controls.choices.enforce import SURE, Gate
-from kept.controls.choices.messages.audience import Audience, audience
+from kept.controls.choices.messages.audience import audience
+from kept.controls.choices.messages.resident import Audience
 from kept.controls.choices.messages.sending import sending
 from kept.controls.choices.records.book import New, Refused, record
 from kept.controls.choices.records.checked import scopes

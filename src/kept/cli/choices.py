@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import click
 
@@ -42,7 +42,7 @@ def show(who: str, folder: Path | None, form: str) -> None:
     with opened(folder) as company:
         events = history(company, _anybody(company, who))
     if form == "json":
-        click.echo(json.dumps([_as_json(event) for event in events]))
+        click.echo(json.dumps([event.as_json() for event in events]))
         return
     rows = [_row(event) for event in events]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -217,25 +217,6 @@ def _row(event: Event) -> tuple[str, ...]:
     by = f"by {event.by}" if event.by is not None else ""
     counted = "" if event.took else "did not count"
     return f"{event.at:%Y-%m-%d %H:%M:%S}", about, event.answer, event.state, event.way, by, counted
-
-
-def _as_json(event: Event) -> dict[str, Any]:
-    return {
-        "number": event.number,
-        "record": event.record,
-        "choice": event.choice,
-        "scope": event.scope,
-        "answer": event.answer,
-        "state": event.state,
-        "took": event.took,
-        "at": event.at.isoformat(),
-        "received": event.received.isoformat(),
-        "way": event.way,
-        "by": event.by,
-        "notice": event.notice,
-        "region": event.region,
-        "until": event.until.isoformat() if event.until is not None else None,
-    }
 
 
 COMMANDS = (choice, may, audience)

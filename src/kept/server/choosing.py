@@ -23,7 +23,7 @@ from kept.controls.choices.enforce import Gate
 from kept.controls.choices.messages.audience import audience
 from kept.controls.choices.records import notices
 from kept.controls.choices.records.book import New, Recorded, record
-from kept.controls.choices.records.history import Event, history
+from kept.controls.choices.records.history import history
 from kept.controls.choices.records.merge import merge
 from kept.controls.choices.records.receipt import token_of
 from kept.controls.rights.people import Person, resolve
@@ -112,7 +112,7 @@ def router(office: Office) -> APIRouter:
     async def show(who: str, response: Response) -> list[dict[str, Any]]:
         def do() -> list[dict[str, Any]]:
             company = office.company
-            return [_told(event) for event in history(company, _one(company, who))]
+            return [event.as_json() for event in history(company, _one(company, who))]
 
         found: list[dict[str, Any]] = await answered(do, response)
         return found
@@ -243,19 +243,4 @@ def _recorded(company: Company, one: Recorded) -> dict[str, Any]:
         "known": one.known,
         "record": one.record,
         "receipt": f"{base_of(company)}/receipt/{token_of(company, one.record)}",
-    }
-
-
-def _told(event: Event) -> dict[str, Any]:
-    return {
-        "choice": event.choice,
-        "scope": event.scope,
-        "answer": event.answer,
-        "state": event.state,
-        "took": event.took,
-        "at": event.at.isoformat(),
-        "way": event.way,
-        "region": event.region,
-        "notice": event.notice,
-        "record": event.record,
     }

@@ -44,6 +44,12 @@ class Event:
         """Whether nobody chose it: a signal, a device, an import. It never overrides what somebody did."""
         return self.way in AUTOMATIC
 
+    def as_json(self) -> dict[str, Any]:
+        """What a program is told of it; who it is about stands beside it."""
+        told = {name: value for name, value in vars(self).items() if name not in ("subject", "meaning")}
+        times = {name: at.isoformat() for name, at in told.items() if isinstance(at, datetime)}
+        return told | times
+
     def stands(self, now: datetime) -> bool:
         """Whether it is a yes that has not lapsed."""
         return self.state in STANDING and (self.until is None or now < self.until)
