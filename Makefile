@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 DEMO_ARGS ?=
-BENCH ?= $(basename $(notdir $(filter-out %/__init__.py %/peer_shape.py,$(sort $(wildcard benchmarks/*.py)))))
+BENCH ?= $(basename $(notdir $(filter-out %/__init__.py %/peer_shape.py %/choices_http.py,$(sort $(wildcard benchmarks/*.py)))))
 PIP_COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
