@@ -23,7 +23,8 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 from playwright.sync_api import Browser, sync_playwright  # noqa: E402  # the line above makes it run from a checkout
 
 from kept.server.banner_asks import SCRIPT, STYLE  # noqa: E402
-from tests.acceptance.banner_site import NONCE, World, chromium, world  # noqa: E402
+from tests.acceptance.banner_site import NONCE, World, world  # noqa: E402
+from tests.acceptance.browsing import chromium  # noqa: E402
 
 # Script and style, gzip, of the packages they publish to npm: figures taken before, not measured here.
 PEERS = {

@@ -1,6 +1,6 @@
 """A company's site with the banner on it, the server behind it, and a maker of statistics elsewhere: three origins.
 
-A browser finds them by name (`RULES`); all of them are this machine.
+A browser finds them by name (`browsing.ARGUMENTS`); all of them are this machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 
 import httpx
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -34,16 +34,7 @@ from kept.server.limits import Rate
 from kept.server.office import Office
 from tests.acceptance.company import ROOT
 from tests.acceptance.serving import WAIT, Clock, until
-from tests.plugins.not_run import find
 
-RULES: Final = "--host-resolver-rules=MAP *.example 127.0.0.1"
-QUIET: Final = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-)
 NONCE: Final = "bm9uY2UgZm9yIHRlc3Rz"
 
 POLICY: Final = (ROOT / "tests" / "fixtures" / "banner.yaml").read_text("utf-8")  # PORT stands for the site's
@@ -227,13 +218,6 @@ try { localStorage.stats_id = "1"; } catch { /* denied */ }
 PIXEL: Final = bytes.fromhex(
     "47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b"
 )
-
-
-@contextmanager
-def chromium(driver: Playwright) -> Iterator[Browser]:
-    browser = driver.chromium.launch(executable_path=find("chromium"), args=[*QUIET, RULES])
-    yield browser
-    browser.close()
 
 
 @dataclass

@@ -9,23 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from kept.controls.choices.records import notices
 from kept.controls.choices.records.book import New, record
 from kept.controls.rights.people import Person
-from tests.acceptance.banner_site import NONCE, Visit, World, chromium, look, visit, world
+from tests.acceptance.banner_site import NONCE, Visit, World, look, visit, world
 
 pytestmark = pytest.mark.needs("chromium")
 
 CARD = "document.querySelector('#kept').shadowRoot.querySelector('.KIND:not([hidden])')"
 PILL = "document.querySelector('#kept')?.shadowRoot.querySelector('#pill:not([hidden])')"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver, chromium(driver) as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -6,18 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from tests.acceptance.banner_site import NONCE, World, chromium, visit, world
+from tests.acceptance.banner_site import NONCE, World, visit, world
 from tests.acceptance.test_banner_asks import PILL, shown
 
 pytestmark = pytest.mark.needs("chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver, chromium(driver) as browser:
-        yield browser
 
 
 @pytest.fixture

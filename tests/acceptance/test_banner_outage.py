@@ -7,22 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from kept.controls.choices.records.book import New, record
 from kept.controls.rights.people import Person
 from kept.server.limits import Rate
-from tests.acceptance.banner_site import World, chromium, look, visit, world
+from tests.acceptance.banner_site import World, look, visit, world
 from tests.acceptance.serving import until
 from tests.acceptance.test_banner_asks import PILL, shown
 
 pytestmark = pytest.mark.needs("chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver, chromium(driver) as browser:
-        yield browser
 
 
 @pytest.fixture

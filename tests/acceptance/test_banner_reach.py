@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from kept.server.banner_asks import LANGUAGES, texts
-from tests.acceptance.banner_site import Visit, World, chromium, visit, world
+from tests.acceptance.banner_site import Visit, World, visit, world
 from tests.acceptance.test_banner_asks import PILL, shown
 
 pytestmark = pytest.mark.needs("chromium")
@@ -23,12 +23,6 @@ FOCUSED = (
     "(() => { let e = document.activeElement; "
     "while (e.shadowRoot?.activeElement) e = e.shadowRoot.activeElement; return e })()"
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver, chromium(driver) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from playwright.sync_api import Browser
 
 from examples.generators import lucent_marketplace
 from tests.acceptance.serving import inside, link
-from tests.acceptance.test_server_pages import browser as browser  # a fixture
 from tests.acceptance.test_server_pages import sound
 
 pytestmark = pytest.mark.needs("chromium")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from kept.company import opened
 from kept.controls.registry import load, sentence
@@ -20,25 +19,8 @@ from kept.evidence.board import prove
 from kept.policy.page import page as make_page
 from kept.server.app import app
 from tests.acceptance.company import ROOT, SiteLucent
-from tests.plugins.not_run import find
 
 pytestmark = pytest.mark.needs("chromium")
-
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=find("chromium"), args=list(QUIET))
-        yield browser
-        browser.close()
 
 
 def look(browser: Browser, url: str, *, width: int) -> tuple[Page, list[str], list[str]]:

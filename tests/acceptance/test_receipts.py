@@ -16,7 +16,7 @@ import httpx
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from starlette.applications import Starlette
 from starlette.responses import Response
 
@@ -34,8 +34,6 @@ from kept.server.office import Office
 from kept.server.site import STYLES, _style
 from tests.acceptance.company import SiteLucent
 from tests.acceptance.serving import WAIT, Clock, until
-from tests.acceptance.test_server_story import QUIET
-from tests.plugins.not_run import find
 
 PICTURES = os.environ.get("KEPT_PICTURES")  # a folder for pictures of every page, to look at
 WORDS = {
@@ -105,14 +103,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 def _no_work() -> NoReturn:
     raise AssertionError("receipts start no work")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=find("chromium"), args=list(QUIET))
-        yield browser
-        browser.close()
 
 
 def sound(page: Page, name: str) -> None:

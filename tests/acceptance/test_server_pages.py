@@ -9,27 +9,17 @@ from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from examples.generators import lucent_marketplace
 from kept.controls.rights import register
 from tests.acceptance.company import SiteLucent
 from tests.acceptance.serving import Inside, inside, link
-from tests.acceptance.test_server_story import QUIET
-from tests.plugins.not_run import find
 
 pytestmark = pytest.mark.needs("chromium")
 
 PICTURES = os.environ.get("KEPT_PICTURES")  # a folder for pictures of every page, to look at
 WIDTHS = (360, 1100)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=find("chromium"), args=list(QUIET))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

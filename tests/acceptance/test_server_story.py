@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from tests.acceptance.company import SiteLucent
 from tests.acceptance.serving import link, served
-from tests.plugins.not_run import find
 
 pytestmark = pytest.mark.needs("chromium")
-
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=find("chromium"), args=list(QUIET))
-        yield browser
-        browser.close()
 
 
 def test_a_person_asks_through_the_form_and_downloads_what_is_held(browser: Browser, tmp_path: Path) -> None:

@@ -200,7 +200,11 @@ def _archive(path: str, content: bytes, left: _Left, depth: int) -> Iterator[Tex
     """The members of a zip, an Office file among them."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        NotImplementedError,
+    ):  # the last: several disks, or a newer format
         yield Unseen(path, "a damaged archive")
         return
     with archive:
@@ -218,6 +222,7 @@ def _archive(path: str, content: bytes, left: _Left, depth: int) -> Iterator[Tex
             try:
                 with archive.open(member) as file:
                     unpacked = file.read(min(LARGEST, left.bytes) + 1)
+            # NotImplementedError is what zipfile raises of a way of packing it doesn't know.
             except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError, RuntimeError):
                 yield Unseen(place, "a damaged file")
                 continue
