@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from kept.cli.main import main
-from kept.controls.purposes import enforce
-from kept.controls.purposes.enforce import End
+from kept.controls.purposes.ends import ending
+from kept.controls.purposes.ends.ending import End
 from kept.mail.outbox import Outbox
 from kept.stores.sql import SQLStore
 from tests.acceptance.crashing import Countdown
@@ -37,9 +37,9 @@ def arm(spot: str, countdown: Countdown) -> None:
 
         End.step = step  # type: ignore[method-assign]
     elif spot == "begun":
-        enforce._begin = _ticking(enforce._begin, countdown)
+        ending._begin = _ticking(ending._begin, countdown)
     elif spot == "noted":
-        enforce._remember = _ticking(enforce._remember, countdown)
+        ending._remember = _ticking(ending._remember, countdown)
     elif spot == "written":
         Outbox.put = _ticking(Outbox.put, countdown)  # type: ignore[method-assign]
     else:

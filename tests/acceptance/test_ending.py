@@ -17,8 +17,8 @@ from examples.generators import lucent_marketplace
 from examples.sitelucent.generate import build
 from kept.cli.company import at_work
 from kept.company import opened
-from kept.controls.purposes import enforce
-from kept.controls.purposes.enforce import Decision
+from kept.controls.purposes.ends import ending
+from kept.controls.purposes.ends.ending import Decision
 from kept.controls.registry import load
 from kept.controls.rights.people import Person
 from tests.acceptance.company import Ran, SiteLucent
@@ -291,17 +291,17 @@ def test_what_another_worker_has_carried_out_meanwhile_is_answered_all_the_same(
     expected = company.active("company1")
     company.do("UPDATE companies SET cancelled_at = '2026-01-01 00:00:00' WHERE id = 'company1'")
     with at_work(company.folder) as (found, workflows):
-        beginning = enforce._begin
+        beginning = ending._begin
 
         def begun(*given: Any) -> str:
             act = beginning(*given)
-            enforce._run(found, workflows, act)  # what a worker does who takes it first
+            ending._run(found, workflows, act)  # what a worker does who takes it first
             return act
 
-        monkeypatch.setattr(enforce, "_begin", begun)
+        monkeypatch.setattr(ending, "_begin", begun)
         decision = Decision("deactivating", (Person("user", ("3",)),), "support", "Robin")
-        assert enforce.decide(found, workflows, decision).people == 1
-        [lapsed] = enforce.fall_due(found, workflows)
+        assert ending.decide(found, workflows, decision).people == 1
+        [lapsed] = ending.fall_due(found, workflows)
         assert lapsed.people == len(expected - {3})
 
 

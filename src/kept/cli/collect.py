@@ -12,7 +12,7 @@ import click
 from kept.cli.company import directory, formats, opened
 from kept.controls.collection.enforce import Collected, collect, only_source, why
 from kept.controls.collection.persons.age import answer
-from kept.controls.collection.refused import Refused
+from kept.controls.refused import Refused
 from kept.controls.rights.people import Person, person_of
 from kept.errors import KeptError
 from kept.policy.policy import Policy

@@ -10,9 +10,9 @@ import click
 
 from kept.cli.company import at_work, directory, formats
 from kept.company import Company
-from kept.controls.purposes import enforce
-from kept.controls.purposes.endings import purpose_named
-from kept.controls.purposes.enforce import Decision, Outcome
+from kept.controls.purposes.ends import ending
+from kept.controls.purposes.ends.ending import Decision, Outcome
+from kept.controls.purposes.ends.endings import purpose_named
 from kept.controls.rights.people import Person, resolve
 from kept.errors import KeptError
 from kept.policy.policy import STAFF
@@ -58,19 +58,19 @@ def end(
         found = purpose_named(company.policy, purpose)
         wrong: list[str] = []
         if not whos:
-            people = enforce.waiting(company, found)
+            people = ending.waiting(company, found)
             if dry_run:
                 _show([Outcome(purpose, people=people)], form, dry_run=True)
                 raise SystemExit(0)
-            done = enforce.fall_due(company, workflows, found)
+            done = ending.fall_due(company, workflows, found)
         else:
             decision = _decision(company, purpose, whos, role, by, why)
-            hindered = enforce.hindrances(company, decision)
+            hindered = ending.hindrances(company, decision)
             wrong = [f"{_shown(who)}: {HINDERED[word]}" for who, word in hindered.items()]
             done = (
                 [Outcome(purpose, people=len(decision.whos) - len(wrong))]
                 if dry_run
-                else [enforce.decide(company, workflows, decision)]
+                else [ending.decide(company, workflows, decision)]
             )
         _show(done, form, wrong, dry_run=dry_run)
     raise SystemExit(1 if wrong or any(outcome.problem for outcome in done) else 0)

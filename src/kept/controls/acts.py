@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from kept.company import Company
-from kept.controls.purposes.enforce import KIND, End
+from kept.controls.purposes.ends.ending import KIND, End
 from kept.controls.registry import sentence
 from kept.controls.retention.enforce import Sweep
 from kept.controls.rights.answers.access import Access

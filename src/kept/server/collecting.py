@@ -21,7 +21,7 @@ from kept.company import Company
 from kept.controls.collection.enforce import collect, only_source, why
 from kept.controls.collection.persons import verified
 from kept.controls.collection.persons.age import answer
-from kept.controls.collection.refused import Refused
+from kept.controls.refused import Refused
 from kept.controls.rights.people import Person, person_of
 from kept.evidence.links import LinkWrong
 from kept.server import api

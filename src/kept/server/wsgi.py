@@ -23,7 +23,7 @@ from kept.controls.collection.gate.entrance import (
     TooLarge,
     answer,
 )
-from kept.controls.collection.refused import Refused
+from kept.controls.refused import Refused
 from kept.errors import KeptError
 
 if TYPE_CHECKING:  # the types are there for checkers alone

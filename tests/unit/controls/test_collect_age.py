@@ -10,7 +10,7 @@ import pytest
 
 from kept.company import Company, opened
 from kept.controls.collection.persons.age import answer, question
-from kept.controls.collection.refused import Refused, named
+from kept.controls.refused import Refused, named
 from kept.controls.registry import SECTIONS
 from kept.policy.read import read
 from kept.policy.source import Source

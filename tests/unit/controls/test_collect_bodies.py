@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kept.controls.collection.card_numbers.never import Attached
 from kept.controls.collection.gate.bodies import MOST, File, alike, query, read, write
-from kept.controls.collection.refused import Refused
+from kept.controls.refused import Refused
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=20).filter(
     lambda name: "%22" not in name and "%0" not in name and "\\" not in name

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from kept.company import Company
 from kept.controls.choices import meaning
@@ -25,12 +25,17 @@ NONE: Final[frozenset[str]] = frozenset()
 SILENT: Final = ("opt-out", "notice")  # the ways of asking that take silence for a yes
 SIGNALS: Final = frozenset({"gpc", "device"})
 
+How = Literal["as is", "masked", "aggregated"]
+NOTHING: Final[Mapping[str, How]] = {}
+
 
 @dataclass(frozen=True)
 class Decision:
     """Whether a use may happen, why (a sentence), and the clauses of the policy that say so.
 
-    `unsure`: it is refused because nobody could tell, and whoever asks again later may hear otherwise.
+    `unsure`: it is refused because nobody could tell, and whoever asks again later may hear otherwise. An allowed use
+    says which columns (`store.table.column`) it may see, and how; one of groups, how many people each has at least.
+    `rule` is the word for what refused it, for programs.
     """
 
     allowed: bool
@@ -39,6 +44,9 @@ class Decision:
     choice: str | None = None
     event: int | None = None  # the answer it rests on
     unsure: bool = False
+    rule: str = ""
+    fields: Mapping[str, How] = field(default_factory=lambda: NOTHING)
+    floor: int | None = None
 
 
 @dataclass
@@ -55,6 +63,8 @@ class Basis:
         default_factory=dict
     )  # the newest yes or no to each (`history.standing`)
     decided: dict[tuple[str, str | None, frozenset[str]], Decision] = field(default_factory=dict)
+    standing: dict[frozenset[str], int] = field(default_factory=dict)  # `purposes.gate.standing`, by signals
+    reach: int = 0  # the same of data
 
 
 @dataclass(frozen=True)

@@ -42,12 +42,12 @@ class Gate:
         self.rulings = Rulings(company)
         self.news = News(company)
         self._lock = threading.Lock()
-        self._known: dict[Person, Basis] = {}
+        self.known: dict[Person, Basis] = {}  # what is remembered of whom, each until its own time
         self._people: dict[bytes, Person] = {}
         self._reading: list[
             tuple[frozenset[Person], set[Person]]
         ] = []  # who is being read, and whose changed since
-        self._fresh = float("-inf")  # until when it needn't be looked at what others did
+        self.fresh = float("-inf")  # until when it needn't be looked at what others did
         self._look: _Look | None = None
         book.listen(company, self)
 
@@ -68,8 +68,8 @@ class Gate:
         Whatever can't be found out refuses.
         """
         now = time.monotonic()
-        known = self._known.get(who)
-        if known is not None and now < known.until and now < self._fresh:
+        known = self.known.get(who)
+        if known is not None and now < known.until and now < self.fresh:
             found = known.decided.get((purpose, channel, signals))
             if found is not None:
                 self.news.asked += 1
@@ -79,21 +79,41 @@ class Gate:
     def may_all(
         self, whos: Sequence[Person], purpose: str, channel: str | None = None
     ) -> dict[Person, Decision]:
+        """The same for many."""
+        found = self.bases(whos)
+        if isinstance(found, Decision):
+            return dict.fromkeys(whos, found)
+        return {who: self.rulings.decide(found[who], purpose, channel, NONE) for who in whos}
+
+    def basis(self, who: Person) -> Basis | Decision:
+        """What decisions about somebody rest on now; a refusal where it can't be found out."""
+        if (wrong := self._looked()) is not None:
+            return wrong
+        known = self.known.get(who)
+        if known is None or time.monotonic() >= known.until:
+            try:
+                known = _within(SURE, lambda: self._read([who]))[who]
+            except KeptError as error:
+                return _unreadable(error)
+        self.news.asked += 1
+        return known
+
+    def bases(self, whos: Sequence[Person]) -> dict[Person, Basis] | Decision:
         """The same for many: what isn't known of them is read in a few statements, however many they are."""
         if (wrong := self._looked()) is not None:
-            return dict.fromkeys(whos, wrong)
+            return wrong
         now, found = time.monotonic(), dict[Person, Basis]()
         for who in whos:
-            known = self._known.get(who)
+            known = self.known.get(who)
             if known is not None and now < known.until:
                 found[who] = known
         missing = list(dict.fromkeys(who for who in whos if who not in found))
         try:
             found |= self._read(missing) if missing else {}
         except KeptError as error:
-            return dict.fromkeys(whos, _unreadable(error))
+            return _unreadable(error)
         self.news.asked += len(whos)
-        return {who: self.rulings.decide(found[who], purpose, channel, NONE) for who in whos}
+        return found
 
     def choice(
         self,
@@ -118,22 +138,14 @@ class Gate:
         """Forget what is known of these people: it has changed."""
         with self._lock:
             for who in whos:
-                self._known.pop(who, None)
+                self.known.pop(who, None)
                 for reading, changed in self._reading:
                     if who in reading:
                         changed.add(who)
 
     def _one(self, who: Person, decide: Callable[[Basis], Decision]) -> Decision:
-        if (wrong := self._looked()) is not None:
-            return wrong
-        known = self._known.get(who)
-        if known is None or time.monotonic() >= known.until:
-            try:
-                known = _within(SURE, lambda: self._read([who]))[who]
-            except KeptError as error:
-                return _unreadable(error)
-        self.news.asked += 1
-        return decide(known)
+        known = self.basis(who)
+        return known if isinstance(known, Decision) else decide(known)
 
     # What others chose and said.
 
@@ -143,30 +155,30 @@ class Gate:
         A look goes on beside whoever asks, as long as the last one is young enough to decide by.
         """
         now = time.monotonic()
-        if now < self._fresh:
+        if now < self.fresh:
             return None
         with self._lock:
             look = self._look
-            if look is None or (look.done.is_set() and now >= self._fresh and now >= look.again):
+            if look is None or (look.done.is_set() and now >= self.fresh and now >= look.again):
                 look = self._look = _Look(self._catch_up, self.news.report)
-        if now - self._fresh <= SURE - EVERY:
+        if now - self.fresh <= SURE - EVERY:
             return None
         look.done.wait(max(0.0, look.began + SURE - now))
-        if time.monotonic() - self._fresh <= SURE - EVERY:
+        if time.monotonic() - self.fresh <= SURE - EVERY:
             return None
         return _unreadable(look.wrong or TransientError("Kept's own database doesn't answer in time"))
 
     def _catch_up(self) -> None:
         began = time.monotonic()
-        changed = self.news.read(idle=not (self._known or self._reading), sure=SURE)
+        changed = self.news.read(idle=not (self.known or self._reading), sure=SURE)
         if changed is None:
             with self._lock:
-                self._known.clear()
+                self.known.clear()
                 for whos, spoilt in self._reading:
                     spoilt |= whos
         else:
             self.learn([self._people[index] for index in changed if index in self._people])
-        self._fresh = began + EVERY
+        self.fresh = began + EVERY
 
     # What decisions rest on.
 
@@ -178,7 +190,7 @@ class Gate:
         with self._lock:
             self._reading.append(reading)
             if len(self._people) + len(indexes) > MOST:
-                self._known.clear()
+                self.known.clear()
                 self._people = {subjects.index(self.company, who): who for r, _ in self._reading for who in r}
             self._people |= indexes
         found: dict[Person, Basis] = {}
@@ -190,7 +202,7 @@ class Gate:
             with self._lock:  # at once, so that no change falls between the two
                 self._reading = [one for one in self._reading if one is not reading]
                 if len(found) <= MOST:
-                    self._known |= {who: known for who, known in found.items() if who not in changed}
+                    self.known |= {who: known for who, known in found.items() if who not in changed}
         return found
 
 

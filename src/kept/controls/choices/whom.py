@@ -31,14 +31,17 @@ OWN: Final = "own"  # and that they speak for themselves
 @dataclass(frozen=True)
 class Facts:
     """What is known of somebody. `there`: their key, as it is written, is that of a row of their own; `ended`: they
-    have left. `region` is None where nobody can tell; `kinds` are theirs, the root's among them; `unsure` those that
-    nobody can tell, for want of a birth date that is one, or of the database's answer."""
+    have left (`began_at` and `left_at` say when, where that can be read). `region` is None where nobody can tell;
+    `kinds` are theirs, the root's among them; `unsure` those that nobody can tell, for want of a birth date that is
+    one, or of the database's answer."""
 
     there: bool
     region: str | None
     kinds: frozenset[str]
     unsure: frozenset[str] = frozenset()
     ended: bool = False
+    began_at: datetime | None = None
+    left_at: datetime | None = None
 
 
 def kinds_within(policy: Policy, root: str) -> list[PersonKind]:
@@ -136,7 +139,7 @@ def _of_store(company: Company, walk: Walk, root: str, people: Sequence[Person])
     policy, store = company.policy, company.stores[walk.store]
     kind, within = policy.people[root], kinds_within(policy, root)
     columns = dict.fromkeys(
-        str(column) for column in (kind.region, kind.born, kind.ended) if column is not None
+        str(column) for column in (kind.region, kind.born, kind.began, kind.ended) if column is not None
     )
     shape = walk.tables[walk.root.table]
     now = company.clock()
@@ -173,6 +176,8 @@ def _of_store(company: Company, walk: Walk, root: str, people: Sequence[Person])
             frozenset({root, *kinds}),
             frozenset(unsure),
             is_past(row.get(str(kind.ended)), now),
+            moment(row.get(str(kind.began))),
+            moment(row.get(str(kind.ended))),
         )
     return found
 
@@ -223,12 +228,18 @@ def is_past(value: object, now: datetime) -> bool:
     """Whether a column says that something is over: a time that has come, or anything that isn't a time."""
     if value is None or value == "":
         return False
+    at = moment(value)
+    return at is None or at <= now
+
+
+def moment(value: object) -> datetime | None:
+    """A time as a column has it, UTC where it names no zone; None for what is none."""
     text = value.isoformat() if isinstance(value, date) else str(value)
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        return True
-    return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)) <= now
+        return None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def is_date(value: object) -> bool:

@@ -16,13 +16,13 @@ from kept.controls.choices.grounds import about as known_about
 from kept.controls.choices.whom import Facts
 from kept.controls.collection.card_numbers import find as cards
 from kept.controls.collection.declare import Collecting, NeverCollected
-from kept.controls.collection.gate.conditions import About, refuse_unmet
 from kept.controls.collection.gate.fields import OURS, Fields, source_column
 from kept.controls.collection.gate.forbidden import forbidding, looked_into
 from kept.controls.collection.persons.age import Age
 from kept.controls.collection.persons.young import giving, of_form, refuse_young
-from kept.controls.collection.refused import Refused as Refused
-from kept.controls.collection.refused import named
+from kept.controls.conditions import About, refuse_unmet
+from kept.controls.refused import Refused as Refused
+from kept.controls.refused import named
 from kept.controls.rights.people import Person
 from kept.errors import KeptError, StoreError
 from kept.policy.policy import Policy

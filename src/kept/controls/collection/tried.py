@@ -14,7 +14,7 @@ from kept.controls.collection.gate.fields import Fields, Place
 from kept.controls.collection.gate.forbidden import CARD, looked_into
 from kept.controls.collection.persons import age
 from kept.controls.collection.persons.age import Age
-from kept.controls.collection.refused import Refused
+from kept.controls.refused import Refused
 from kept.errors import KeptError
 from kept.evidence.proof import Measured, Proof
 from kept.policy.policy import Policy

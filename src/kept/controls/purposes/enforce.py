@@ -1,372 +1,213 @@
-"""Carries out the purposes that set somebody's end: by a decision, or upon an event; each on record, each told.
+"""The gate before every use: may this purpose use this data, of this person, asked by whom, in which case?
 
-The change stands in the company's database and its record in Kept's own, so whom it is about to end is noted before
-the company's database commits. Only that database knows whether it did, and is asked after a crash.
+    gate = Gate.of(company)
+    gate.decide("alerts", "account", person=Person("user", ("17",)))
+    gate.decide("analyse-error", "usage", person=…, by="engineer:4", case="error:81")
+    gate.decide("improve-app", "usage", group=25)
+
+What the policy doesn't declare is refused, and so is whatever nobody can tell. What is known of a person is remembered
+as `kept.controls.choices.enforce` says: a withdrawal, an objection, a restriction or a hold counts at once in this
+process, and within a second in every other.
 """
 
 from __future__ import annotations
 
-import json
-import uuid
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from hashlib import sha256
-from typing import Any, Final
-
-from sqlalchemy import insert, select, update
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from kept.company import Company
-from kept.controls.purposes import endings, told
-from kept.controls.purposes.declare import Purpose
-from kept.controls.purposes.endings import Ends
-from kept.controls.rights import register, tasks
+from kept.controls import conditions
+from kept.controls.choices.deciding import NONE, Basis, Decision
+from kept.controls.choices.enforce import Gate as ChoicesGate
+from kept.controls.conditions import About
+from kept.controls.purposes.cases import assigned
+from kept.controls.purposes.gate.standing import Standing
+from kept.controls.purposes.gate.uses import Names, Use, Uses
+from kept.controls.refused import Refused
 from kept.controls.rights.people import Person
-from kept.controls.rights.register import Event
 from kept.errors import KeptError
-from kept.mail.letter import checked
-from kept.state.tables import acts
-from kept.state.workflows import Workflows
-from kept.stores import ended
-from kept.stores.ending import Ended, Hindrance
+from kept.policy.policy import STAFF, Policy
 
-KIND: Final = "end"
-STEPS: Final = ("set", "record", "tell", "close")
-LETTER: Final = "ended"
+NO_EVIDENCE: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Somebody in a role (one of the purpose's `by`) decides that people end; `by` is the name of a member of staff,
-    or of whoever enters it for the person, `decider` the person themselves where the role is the end of a link.
-    """
+class By:
+    """Who asks, as `ROLE` or `ROLE:KEY`: a kind of staff, the end of a link, or a kind of person for themselves."""
 
-    purpose: str
-    whos: tuple[Person, ...]
     role: str
-    by: str
-    decider: Person | None = None
-    why: str | None = None
+    key: str | None = None
+
+    @classmethod
+    def of(cls, text: str) -> By:
+        role, colon, key = text.partition(":")
+        return cls(role, key if colon else None)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What was done for one purpose: how many people ended, letters put into the outbox, people staff has to tell."""
-
-    purpose: str
-    people: int = 0
-    letters: int = 0
-    by_hand: int = 0
-    problem: str | None = None
-
-
-@dataclass
-class Detail:
-    """What an act has to know to go on after a crash: sealed while it is open, destroyed when it is closed.
-
-    `whos` are the keys decided about, None for everybody whose end has come; `people` those whose end is set, with
-    their addresses, or was about to be until `settled`.
-    """
-
-    purpose: str
-    role: str | None = None
-    by: str | None = None
-    decider: tuple[str, str] | None = None
-    why: str | None = None
-    whos: list[list[str]] | None = None
-    letters: bool = False
-    people: list[tuple[list[str], str | None]] = field(default_factory=list)
-    settled: bool = False
-
-
-def hindrances(company: Company, decision: Decision) -> dict[Person, Hindrance]:
-    """Why somebody's end can't be set by a decision; KeptError where it is no decision the policy allows."""
-    found = _decided(company, decision)
-    purpose = found.purpose
-    if "reason" in purpose.needs and not (decision.why or "").strip():
-        raise KeptError(f"`{purpose.name}` needs a reason", help="give it with --why; the person is told it")
-    strangers = [who for who in decision.whos if not company.policy.related(who.kind, found.kind)]
-    if strangers:
-        raise KeptError(f"`{purpose.name}` is about people of kind `{found.of}`", where="WHO")
-    keys = [who.key for who in decision.whos]
-    wrong = ended.hindrances(company.stores[found.store], found.ending, company.clock(), keys)
-    return {who: wrong[who.key] for who in decision.whos if who.key in wrong}
-
-
-def decide(company: Company, workflows: Workflows, decision: Decision) -> Outcome:
-    """Carry out a decision, as a durable act; whoever is hindered is left as they are."""
-    company.agree()
-    hindrances(company, decision)
-    decider = decision.decider
-    detail = Detail(
-        decision.purpose,
-        decision.role,
-        decision.by,
-        (decider.kind, decider.key[0]) if decider is not None else None,
-        decision.why,
-        [list(who.key) for who in decision.whos],
-        company.can_write,
-    )
-    act = _begin(company, detail)
-    return _run(company, workflows, act) or _outcome(company, act, decision.purpose)
-
-
-def fall_due(company: Company, workflows: Workflows, purpose: Purpose | None = None) -> list[Outcome]:
-    """Go on with what was cut off, then end everybody whose end has come by itself, of one purpose or of each.
-
-    What can't be done is said in the outcome's `problem`, and stops nothing else.
-    """
-    found = [
-        done
-        for act in _unfinished(company)
-        if (done := _run(company, workflows, act, wait=False)) is not None
-    ]
-    chosen = [purpose] if purpose is not None else endings.purposes(company.policy)
-    for one in chosen:
-        if one.upon is None:
-            continue
-        try:
-            company.agree()
-            people = waiting(company, one)
-        except KeptError as wrong:
-            found.append(Outcome(str(one.name), problem=str(wrong)))
-            continue
-        if people:
-            act = _begin(company, Detail(str(one.name), letters=company.can_write))
-            found.append(_run(company, workflows, act) or _outcome(company, act, str(one.name)))
-    return found
-
-
-def waiting(company: Company, purpose: Purpose) -> int:
-    """How many people's end has come by itself and isn't set yet."""
-    found = endings.come(company, endings.ends(company, purpose), company.clock())
-    return ended.due(company.stores[found.store], found.ending, company.clock())
-
-
-def _decided(company: Company, decision: Decision) -> Ends:
-    purpose = endings.purpose_named(company.policy, decision.purpose)
-    return endings.decided_by(company, endings.ends(company, purpose), decision.role, decision.decider)
-
-
-def _begin(company: Company, detail: Detail) -> str:
-    act = uuid.uuid4().hex
-    with company.state.write() as connection:
-        connection.execute(
-            insert(acts).values(
-                id=act,
-                kind=KIND,
-                policy=company.policy.source.digest,
-                began=company.clock().replace(microsecond=0).isoformat(),
-                detail=_sealed(company, detail),
-            )
-        )
-    return act
-
-
-def unfinished(company: Company) -> list[tuple[datetime, Detail]]:
-    """What acts that are not over were about to do, or have done in part, and since when."""
-    found = [(_began(company, act), _detail(company, act)) for act in _unfinished(company)]
-    return [(began, detail) for began, detail in found if detail is not None]
-
-
-def _unfinished(company: Company) -> list[str]:
-    query = select(acts.c.id).where(acts.c.kind == KIND, acts.c.ended.is_(None)).order_by(acts.c.began)
-    with company.state.read() as connection:
-        return list(connection.scalars(query))
-
-
-def _run(company: Company, workflows: Workflows, act: str, *, wait: bool = True) -> Outcome | None:
-    """Carry out an act; what went wrong is noted, and it is tried again whenever somebody works.
-
-    None for one that another worker is at, or has closed meanwhile.
-    """
-    with company.state.claim(act, wait=wait) as mine:
-        detail = _detail(company, act) if mine else None
-        if detail is None:
-            return None
-        with company.state.write() as connection:
-            again = update(acts).where(acts.c.id == act).values(attempts=acts.c.attempts + 1)
-            attempt: int = connection.execute(again.returning(acts.c.attempts)).scalar_one()
-        try:
-            workflows.run(KIND, act, attempt)
-        except KeptError as wrong:
-            with company.state.write() as connection:
-                failed = update(acts).where(acts.c.id == act)
-                connection.execute(failed.values(problem=wrong.message[:2000]))
-            return Outcome(detail.purpose, problem=str(wrong))
-        return _outcome(company, act, detail.purpose)
-
-
-def _outcome(company: Company, act: str, purpose: str) -> Outcome:
-    """What was noted when the act was closed, by whichever worker."""
-    noted = company.state.notes(act).get(purpose)
-    if noted is None:
-        return Outcome(purpose, problem="another worker is at it, and isn't done yet")
-    return Outcome(purpose, noted["people"], noted["letters"], noted["by_hand"])
-
-
-class End:
-    """The act `end`: `set` the end, `record` it on the ledger, `tell` the people, `close`."""
+class Gate:
+    """Decides for one company, for any number of threads."""
 
     def __init__(self, company: Company) -> None:
         self.company = company
+        self.choices = ChoicesGate.of(company)
+        self.uses = Uses(company.policy)
+        self.standing = Standing(company, self.uses, self.choices.rulings)
+        self._compiled = self.uses.known
+        self._known = self.choices.known
 
-    def steps(self, act: str, leg: int) -> Sequence[str]:
-        return STEPS if _detail(self.company, act) is not None else ()
+    @classmethod
+    def of(cls, company: Company) -> Gate:
+        """The gate of a company, one for as long as it is open."""
+        gate = company.memory.get(cls)
+        if gate is None:
+            gate = company.memory.setdefault(cls, cls(company))
+        return gate  # type: ignore[no-any-return]  # what stands under its class
 
-    def step(self, act: str, name: str) -> None:
-        detail = _detail(self.company, act)
-        if detail is None:
-            return
-        match name:
-            case "set":
-                self._set(act, detail)
-            case "record":
-                self._record(act, detail)
-            case "tell":
-                self._tell(act, detail)
-            case _:
-                self._close(act, detail)
+    def decide(
+        self,
+        purpose: str,
+        data: Names = None,
+        *,
+        person: Person | None = None,
+        by: str | None = None,
+        case: str | None = None,
+        group: int | None = None,
+        channel: str | None = None,
+        signals: frozenset[str] = NONE,
+        evidence: Mapping[str, str] = NO_EVIDENCE,
+    ) -> Decision:
+        """Whether a purpose may use data now, and of it which columns, and how.
 
-    def _ends(self, act: str, detail: Detail) -> Ends:
-        found = endings.ends(self.company, endings.purpose_named(self.company.policy, detail.purpose))
-        if detail.whos is None:
-            return endings.come(self.company, found, self._at(act))
-        decider = Person(detail.decider[0], (detail.decider[1],)) if detail.decider is not None else None
-        return endings.decided_by(self.company, found, str(detail.role), decider)
-
-    def _at(self, act: str) -> datetime:
-        """The moment of the end: that of the act's beginning, so that a crash doesn't move it."""
-        return _began(self.company, act)
-
-    def _set(self, act: str, detail: Detail) -> None:
-        """Set the end; whom it is for is noted before it is committed, and settled once it is."""
-        if detail.settled:
-            return
-        company, found = self.company, self._ends(act, detail)
-
-        def note(done: list[Ended]) -> None:
-            detail.people = [(list(one.key), one.address) for one in done]
-            _remember(company, act, detail)
-
-        ended.end(
-            company.stores[found.store],
-            found.ending,
-            self._at(act),
-            note,
-            whos=[tuple(who) for who in detail.whos] if detail.whos is not None else None,
-            noted=[tuple(key) for key, _ in detail.people],
-        )
-        detail.settled = True
-        _remember(company, act, detail)
-
-    def _people(self, detail: Detail) -> list[tuple[str, str | None]]:
-        """Everybody whose end was set, written as a person, with their address."""
-        purpose = endings.purpose_named(self.company.policy, detail.purpose)
-        kind = str(endings.ends(self.company, purpose).kind)
-        return [(str(Person(kind, tuple(key))), address) for key, address in detail.people]
-
-    def _record(self, act: str, detail: Detail) -> None:
-        company, people = self.company, self._people(detail)
-        purpose = endings.purpose_named(company.policy, detail.purpose)
-        pseudonyms = company.pseudonyms.of([who for who, _ in people])
-        entry: dict[str, Any] = {
-            "act": KIND,
-            "end": act,
-            "purpose": str(purpose.name),
-            "sets": str(purpose.sets[0]),
-            "policy": company.policy.source.digest,
-        }
-        if detail.role is None:
-            entry["upon"] = str(purpose.upon)
-        else:
-            entry["as"] = detail.role
-        if detail.decider is not None:
-            decider = str(Person(detail.decider[0], (detail.decider[1],)))
-            entry["by"] = company.pseudonyms.of([decider])[decider]
-        elif self._by_staff(detail):
-            entry["by"] = detail.by
-        company.ledger.append_many(
-            [(f"end {act} {pseudonyms[who]}", {**entry, "person": pseudonyms[who]}) for who, _ in people]
+        `data` is a name, several (a tuple), or None for all of the purpose's. `by` is who asks (`engineer:4`), `case`
+        their reason (`error:81`), `group` the number of people that an answer about nobody in particular is
+        about, `evidence` the words for what the purpose `needs`. `person`, `channel` and `signals` are as for
+        `kept.controls.choices.enforce.Gate.may`.
+        """
+        use = self._compiled.get((purpose, data, channel))
+        if use is not None and use.alone and person is not None and by is None and group is None:
+            known = self._known.get(person)
+            if known is not None:
+                now = time.monotonic()
+                if now < known.until and now < self.choices.fresh:
+                    plans = known.standing.get(signals)
+                    if plans is not None and plans & use.plan and known.reach & use.data == use.data:
+                        self.choices.news.asked += 1
+                        return use.allowed
+        found = use or self.uses.find(purpose, data, channel)
+        if isinstance(found, Decision):
+            return found
+        return (
+            self._request(found, person, by, group)
+            or self._person(found, person, signals)
+            or self._conditions(found, person, by, case, signals, evidence)
+            or found.allowed
         )
 
-    def _by_staff(self, detail: Detail) -> bool:
-        return detail.role is not None and self.company.policy.is_staff(detail.role)
+    def decide_all(
+        self, purpose: str, people: Sequence[Person], data: Names = None, *, channel: str | None = None
+    ) -> dict[Person, Decision]:
+        """The same about many people, for a use that nothing but the person decides; a few statements for them all.
 
-    def _tell(self, act: str, detail: Detail) -> None:
-        """Write to everybody; whom no letter can reach, a member of staff tells."""
-        company, found = self.company, self._ends(act, detail)
-        if not found.tells:
-            return
-        at = self._at(act)
-        written, by_hand = _reached(self._people(detail), detail)
-        for start in range(0, len(written), register.CHUNK):
-            with company.state.write() as connection:
-                for who, address in written[start : start + register.CHUNK]:
-                    made = told.letter(company, found.purpose, found.of, detail.role, at, address, detail.why)
-                    company.outbox.put(LETTER, made, act, id=_letter(act, who), connection=connection)
-        if by_hand:
-            what = f"tell that their account ended on {at:%Y-%m-%d} (`{detail.purpose}`)"
-            tasks.give(company, act, "a letter", by_hand, what, company.clock() + tasks.USUAL)
+        A use that asks who, in which case or with which evidence is decided one by one.
+        """
+        use = self.uses.find(purpose, data, channel)
+        if isinstance(use, Decision):
+            return dict.fromkeys(people, use)
+        if not use.alone:
+            why = "it also depends on who asks, in which case, with which evidence: ask one by one"
+            return dict.fromkeys(people, use.no("alone", why))
+        bases = self.choices.bases(people)
+        if isinstance(bases, Decision):
+            return dict.fromkeys(people, bases)
+        return {who: self._known_person(use, bases[who], who, NONE) or use.allowed for who in people}
 
-    def _close(self, act: str, detail: Detail) -> None:
-        company, now = self.company, self.company.clock()
-        purpose = endings.purpose_named(company.policy, detail.purpose)
-        written, by_hand = _reached(self._people(detail), detail) if purpose.tells else ([], [])
-        counts = {"people": len(detail.people), "letters": len(written), "by_hand": len(by_hand)}
-        company.state.note(act, detail.purpose, counts)
-        with company.state.write() as connection:
-            if detail.people:
-                by = detail.by if self._by_staff(detail) else None
-                register.happen(company, connection, [act], Event(now, "ended", by, detail.why))
-            closed = update(acts).where(acts.c.id == act)
-            connection.execute(closed.values(ended=now.isoformat(), detail=None, problem=None))
+    # Each answers why not, or None.
 
+    def _request(self, use: Use, person: Person | None, by: str | None, group: int | None) -> Decision | None:
+        """What can be said without a look at anybody."""
+        if by is not None and not is_role(self.company.policy, By.of(by).role):
+            return use.no("by", f"`{use.name}` is asked for by nobody the policy knows")
+        if use.by and (by is None or By.of(by).role not in use.by):
+            return use.no("by", f"`{use.name}` is for {', '.join(sorted(map(str, use.entry.by)))}")
+        floor = use.entry.groups
+        if floor is None:
+            if group is not None:
+                return use.no("groups", f"`{use.name}` is about single people: name each")
+            return use.no("nobody", "nobody is named") if person is None else None
+        if person is not None or group is None:
+            return use.no("groups", f"`{use.name}` sees groups of {floor} or more, and nobody in particular")
+        return use.no("groups", f"a group of fewer than {floor}") if group < floor else None
 
-def _reached(
-    people: Sequence[tuple[str, str | None]], detail: Detail
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """Whom a letter reaches, with their addresses, and whom it doesn't: no address that is one, or no mail server."""
-    written = [(who, address) for who, address in people if address and detail.letters and _can_be(address)]
-    reached = {who for who, _ in written}
-    return written, [who for who, _ in people if who not in reached]
+    def _person(self, use: Use, person: Person | None, signals: frozenset[str]) -> Decision | None:
+        if person is None:
+            return None
+        known = self.choices.basis(person)
+        return known if isinstance(known, Decision) else self._known_person(use, known, person, signals)
 
-
-def _can_be(address: str) -> bool:
-    try:
-        checked(address, "an address on record")
-    except KeptError:
-        return False
-    return True
-
-
-def _letter(act: str, who: str) -> str:
-    """The id of the letter to a person about an act: the same however often it is put into the outbox."""
-    return sha256(f"{act} {who}".encode()).hexdigest()[:40]
-
-
-def _began(company: Company, act: str) -> datetime:
-    with company.state.read() as connection:
-        began = connection.execute(select(acts.c.began).where(acts.c.id == act)).scalar_one()
-    return datetime.fromisoformat(began).astimezone(UTC)
-
-
-def _detail(company: Company, act: str) -> Detail | None:
-    """What an open act remembers; None when it is closed."""
-    with company.state.read() as connection:
-        sealed = connection.execute(select(acts.c.detail).where(acts.c.id == act)).scalar()
-    if sealed is None:
+    def _known_person(
+        self, use: Use, known: Basis, person: Person, signals: frozenset[str]
+    ) -> Decision | None:
+        if not self.standing.plans(known, signals) & use.plan:
+            if known.facts.there and not use.is_in(known.facts.region):
+                where = ", ".join(map(str, use.entry.regions))
+                return use.no(
+                    "region", f"`{use.name}` is for people in {where}, and they aren't known to be there"
+                )
+            return self.choices.rulings.decide(known, use.name, use.channel, signals)
+        if self.standing.reach(known, person.kind) & use.data != use.data:
+            for name in use.names:
+                why = self.standing.why_not(known, person.kind, name)
+                if why is not None and not (why[0] == "limit" and self.standing.held_for(use, name)):
+                    return use.no(*why)
         return None
-    found = Detail(**json.loads(company.keys.unseal(KIND, sealed)))
-    found.decider = (found.decider[0], found.decider[1]) if found.decider is not None else None
-    found.people = [(list(key), address) for key, address in found.people]
-    return found
+
+    def _conditions(
+        self,
+        use: Use,
+        person: Person | None,
+        by: str | None,
+        case: str | None,
+        signals: frozenset[str],
+        evidence: Mapping[str, str],
+    ) -> Decision | None:
+        if use.alone:
+            return None
+        entry = use.entry
+        try:
+            if entry.case:
+                why = assigned.why_not(self.company, tuple(map(str, entry.case)), case, person, by)
+                if why is not None:
+                    return use.no("case", why)
+            if by is not None and use.by and (why := self._not_their_own(by, person)):
+                return use.no("by", why)
+            if entry.during is not None or use.links or entry.needs:
+                about = About(by or "", person, None, None, signals, evidence)
+                conditions.refuse_links(self.company, entry, about)
+                for need in map(str, entry.needs):
+                    conditions.refuse_need(self.company, entry, need, about, {})
+        except Refused as refused:
+            return use.no(refused.reason, refused.message)
+        except KeptError as wrong:
+            return use.no("unsure", f"nobody can tell: {wrong.message}", unsure=True)
+        return None
+
+    def _not_their_own(self, by: str, person: Person | None) -> str | None:
+        """Why somebody who is no staff may not ask: about others than themselves, or without the tie they name."""
+        policy, who = self.company.policy, By.of(by)
+        if policy.is_staff(who.role):
+            return None
+        if who.role in policy.people:
+            root = policy.root(who.role)
+            own = None if person is None or root is None or person.kind != root.name else ",".join(person.key)
+            return None if own is not None and who.key == own else f"`{who.role}` may for themselves only"
+        return conditions.not_tied(self.company, who.role, who.key, person)
 
 
-def _remember(company: Company, act: str, detail: Detail) -> None:
-    with company.state.write() as connection:
-        connection.execute(update(acts).where(acts.c.id == act).values(detail=_sealed(company, detail)))
-
-
-def _sealed(company: Company, detail: Detail) -> bytes:
-    return company.keys.seal(KIND, json.dumps(asdict(detail)).encode())
+def is_role(policy: Policy, role: str) -> bool:
+    """Whether a word is one for who asks: a kind of person or staff, or the end of a link."""
+    link, dot, end = role.partition(".")
+    if dot:
+        return link in policy.links and end in policy.links[link].between
+    return role == STAFF or role in policy.people

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from kept.company import Company
-from kept.controls.purposes.enforce import fall_due
+from kept.controls.purposes.ends.ending import fall_due
 from kept.controls.rights import batches, letters, register, tasks
 from kept.controls.rights.acting import Acting
 from kept.controls.rights.answers import given

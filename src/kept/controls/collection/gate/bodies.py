@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, urlencode
 
 from kept.controls.collection.card_numbers.never import Attached
-from kept.controls.collection.refused import Refused
+from kept.controls.refused import Refused
 
 MOST: Final = 1000  # fields of one form
 LONGEST: Final = 100  # characters of a field's name

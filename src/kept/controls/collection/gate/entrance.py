@@ -13,7 +13,7 @@ from kept.company import Company
 from kept.controls.collection.enforce import Collected, collect, only_source, step_named, why
 from kept.controls.collection.gate import bodies
 from kept.controls.collection.persons.age import Age
-from kept.controls.collection.refused import Refused
+from kept.controls.refused import Refused
 from kept.controls.rights.people import Person
 from kept.errors import KeptError
 

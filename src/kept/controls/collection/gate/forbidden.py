@@ -13,7 +13,7 @@ from typing import Any
 from kept.controls.collection.card_numbers import never
 from kept.controls.collection.card_numbers.attached import Unseen
 from kept.controls.collection.declare import NeverCollected
-from kept.controls.collection.refused import Refused, named
+from kept.controls.refused import Refused, named
 from kept.policy.policy import Policy
 
 CARD = "card-number"

@@ -15,7 +15,7 @@ from kept.controls.choices.enforce import Gate
 from kept.controls.choices.grounds import about
 from kept.controls.collection.declare import Collecting
 from kept.controls.collection.persons.wards import permitted
-from kept.controls.collection.refused import Refused
+from kept.controls.refused import Refused
 from kept.controls.rights.people import Person
 from kept.errors import StoreError
 from kept.policy.policy import Policy

@@ -18,7 +18,7 @@ from kept.company import Company
 from kept.controls.choices.declare import Choice
 from kept.controls.choices.whom import kinds_within, region_of, test_of
 from kept.controls.collection.declare import NeverCollected
-from kept.controls.collection.refused import Refused
+from kept.controls.refused import Refused
 from kept.errors import KeptError
 from kept.laws import choices as laws
 from kept.policy.facts import PersonKind

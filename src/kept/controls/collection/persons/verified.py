@@ -24,7 +24,7 @@ from kept.controls.choices.records import subjects
 from kept.controls.choices.records.forgetting import forget
 from kept.controls.choices.whom import AGE
 from kept.controls.collection.persons.age import Age
-from kept.controls.collection.refused import Refused
+from kept.controls.refused import Refused
 from kept.controls.rights.letters import contact
 from kept.controls.rights.people import Person
 from kept.errors import KeptError

@@ -21,7 +21,7 @@ from kept.controls.choices.records.history import Event, current
 from kept.controls.choices.whom import Facts, facts, kinds_within, test_of, young
 from kept.controls.collection.persons.age import empty_and_dated, kinds_of, permissions
 from kept.controls.collection.persons.verified import WARD
-from kept.controls.collection.refused import Refused
+from kept.controls.refused import Refused
 from kept.controls.rights.people import Person
 from kept.state.database import insert
 from kept.state.tables import verifications

@@ -12,7 +12,7 @@ from kept.controls.collection.gate.fields import Fields
 from kept.controls.collection.persons import age as ages
 from kept.controls.collection.persons import wards
 from kept.controls.collection.persons.age import Age
-from kept.controls.collection.refused import Refused
+from kept.controls.refused import Refused
 from kept.controls.rights.people import Person
 from kept.policy.policy import Policy
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from alembic import op
 
 from kept.evidence import pseudonyms
-from kept.state import tables
+from kept.state import tables, uses
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
+    assert uses.metadata is tables.metadata
     for metadata in (tables.metadata, pseudonyms.metadata):
         metadata.create_all(op.get_bind())

@@ -1,4 +1,4 @@
-"""The conditions of a step, met or not by whoever gives a form: choice, evidence, case, link, region, who may."""
+"""The one block of conditions, met or not: choice, evidence, case, link, region, who may."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from kept.company import Company
 from kept.controls.choices.enforce import Gate
 from kept.controls.choices.guardians import ties
 from kept.controls.choices.whom import Facts, region_of
-from kept.controls.collection.declare import Collecting
 from kept.controls.collection.persons import verified
-from kept.controls.collection.refused import Refused
+from kept.controls.refused import Refused
 from kept.controls.rights.cases import has_open
 from kept.controls.rights.people import Person, known_of
+from kept.policy.conditions import Conditional
 from kept.policy.facts import Link
 from kept.policy.policy import STAFF
 from kept.policy.words import covers
@@ -40,23 +40,24 @@ class About:
 
 
 def refuse_unmet(
-    company: Company, step: Collecting, about: About, given: Mapping[str, Collection[str]]
+    company: Company, step: Conditional, about: About, given: Mapping[str, Collection[str]]
 ) -> None:
     """Refused where a condition of the step isn't met, or nobody can tell. `given` are the e-mail addresses and numbers
     that the form gives, by what verifies them; StoreError where a store can't be asked."""
     _regions(step, about)
     _by(company, step, about)
     _choices(company, step, about)
-    _links(company, step, about)
+    _case(company, step, about)
+    refuse_links(company, step, about)
     for need in map(str, step.needs):
-        _need(company, step, need, about, given)
+        refuse_need(company, step, need, about, given)
 
 
-def _no(step: Collecting, reason: str, message: str, help: str | None = None) -> Refused:
+def _no(step: Conditional, reason: str, message: str, help: str | None = None) -> Refused:
     return Refused(reason, message, clause=step.clause, help=help)
 
 
-def _regions(step: Collecting, about: About) -> None:
+def _regions(step: Conditional, about: About) -> None:
     if not step.regions:
         return
     region = region_of(about.region) or (about.told.region if about.told is not None else None)
@@ -67,7 +68,7 @@ def _regions(step: Collecting, about: About) -> None:
         )
 
 
-def _by(company: Company, step: Collecting, about: About) -> None:
+def _by(company: Company, step: Conditional, about: About) -> None:
     if not step.by:
         return
     policy = company.policy
@@ -80,7 +81,7 @@ def _by(company: Company, step: Collecting, about: About) -> None:
         raise _no(step, "not-theirs-to-do", f"`{step.name}` is for {', '.join(sorted(allowed))}")
 
 
-def _choices(company: Company, step: Collecting, about: About) -> None:
+def _choices(company: Company, step: Conditional, about: About) -> None:
     """Every choice that the step waits for stands; none that forbids it does."""
     choices = company.policy.section("choices")
     for name in map(str, (*step.choice, *(one for one in step.unless if one in choices))):
@@ -99,11 +100,15 @@ def _choices(company: Company, step: Collecting, about: About) -> None:
             raise Refused("choice", why, clause=(*step.clause, *found.clause))
 
 
-def _links(company: Company, step: Collecting, about: About) -> None:
-    policy = company.policy
+def _case(company: Company, step: Conditional, about: About) -> None:
     if step.case and (about.who is None or not has_open(company, [str(c) for c in step.case], about.who)):
         cases = " or ".join(f"`{name}`" for name in step.case)
         raise _no(step, "case", f"`{step.name}` is only for somebody with an open {cases}")
+
+
+def refuse_links(company: Company, step: Conditional, about: About) -> None:
+    """Refused outside the link that it has to happen `during`, and where one stands that forbids it (`unless`)."""
+    policy = company.policy
     if step.during is not None and not _is_open(company, policy.links[step.during], about):
         raise _no(
             step, "during", f"`{step.name}` is only during a `{step.during}`, and none of theirs is open"
@@ -127,9 +132,24 @@ def _is_open(company: Company, link: Link, about: About) -> bool:
     )
 
 
-def _need(
-    company: Company, step: Collecting, need: str, about: About, given: Mapping[str, Collection[str]]
+def not_tied(company: Company, who: str, key: str | None, person: Person | None) -> str | None:
+    """Why whoever stands at the end of a link (`administers.admin`, by their key) isn't tied to a person by it now."""
+    name, _, end = who.partition(".")
+    link = company.policy.links[name]
+    at = next(place for one, place in link.between.items() if str(one) == end)
+    root = company.policy.root(str(at.kind))
+    if root is None or key is None or person is None:
+        return f"nobody says which `{who}` asks, and about whom"
+    me = Person(str(root.name), (key,))
+    if any(person in tie.others.values() for tie in ties(company, link, end, [me])):
+        return None
+    return f"no `{name}` ties them to this person now"
+
+
+def refuse_need(
+    company: Company, step: Conditional, need: str, about: About, given: Mapping[str, Collection[str]]
 ) -> None:
+    """Refused without the evidence that it needs; `given` as for `refuse_unmet`."""
     what = VERIFIED.get(need)
     said = about.evidence.get(need, "").strip()
     if what is None:  # what nobody can look up: the words of whoever has it before them
