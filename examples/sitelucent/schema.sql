@@ -33,6 +33,7 @@ CREATE TABLE usage_events (
   id      INTEGER PRIMARY KEY,
   user_id INTEGER NOT NULL REFERENCES users (id),
   page    TEXT NOT NULL,
+  source  TEXT NOT NULL DEFAULT 'user',   -- the app notes only what its user did
   at      TIMESTAMP NOT NULL
 );
 

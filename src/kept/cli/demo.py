@@ -29,6 +29,7 @@ from kept.errors import KeptError
 from kept.evidence.board import Board, prove
 from kept.state.workflows import Workflows
 from kept.testing.hubspot import TOKEN, HubSpot
+from kept.testing.postgresql import postgresql
 
 
 class Example(Protocol):
@@ -37,10 +38,10 @@ class Example(Protocol):
     PERSON: str
     """Somebody in it, as a WHO."""
 
-    def build(self, directory: Path, people: int, seed: int) -> None:
-        """Make the company's folder, with nothing broken."""
+    def build(self, directory: Path, people: int, seed: int, *, url: str | None = None) -> None:
+        """Make the company's folder, with nothing broken; its database in SQLite, or in the PostgreSQL at `url`."""
 
-    def plant(self, directory: Path, seed: int) -> Mapping[str, str]:
+    def plant(self, directory: Path, seed: int, *, url: str | None = None) -> Mapping[str, str]:
         """Break promises in known ways; returns what was done, by promise id."""
 
     def mend(self, clear: Callable[[str], object], source: Callable[[str, str], object]) -> None:
@@ -89,6 +90,12 @@ def _website(name: str) -> demo_site.Website | None:
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep the company's files here.  [default: a new folder]",
 )
+@click.option(
+    "--postgresql",
+    "server",
+    is_flag=True,
+    help="Put the company into a PostgreSQL of this machine, for as long as this command runs.",
+)
 @click.option("--no-enforce", is_flag=True, help="Leave what was planted, to find and mend it yourself.")
 @click.option("--serve/--no-serve", default=True, help="Serve the board as a page afterwards.")
 @click.option("--scan/--no-scan", "look", default=True, help="Look at the company's site in a real browser.")
@@ -101,6 +108,7 @@ def demo(
     people: int,
     seed: int,
     folder: Path | None,
+    server: bool,
     no_enforce: bool,
     serve: bool,
     look: bool,
@@ -119,17 +127,20 @@ def demo(
     say = partial(click.echo, err=form == "json")
     took: dict[str, float] = {}
     say(f"Building {name} with {people} people in {place} …")
-    with _timed(took, "build"):
-        example.build(place, people, seed)
-        if website is not None:
-            website.build(place)
-    with _timed(took, "plant"):
-        planted = dict(example.plant(place, seed))
-        if website is not None:
-            planted |= website.plant(place)
-    for promise, what in planted.items():
-        say(f"  planted against {promise}: {what}")
     with ExitStack() as stack:
+        url = stack.enter_context(postgresql()) if server else None
+        with _timed(took, "build"):
+            example.build(place, people, seed, url=url)
+            if website is not None:
+                website.build(place)
+        with _timed(took, "plant"):
+            planted = dict(example.plant(place, seed, url=url))
+            if website is not None:
+                planted |= website.plant(place)
+        for promise, what in planted.items():
+            say(f"  planted against {promise}: {what}")
+        if url is not None:
+            say("  app: a PostgreSQL of this machine, while this command runs")
         there = stack.enter_context(_standing_in(place, say))
         if website is not None:
             stack.enter_context(demo_site.standing(place, website, say))

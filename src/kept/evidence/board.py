@@ -111,7 +111,10 @@ def _proofs(company: Company, promise: Promise) -> list[Proof]:
         except KeptError as wrong:
             proofs.append(Proof("measure", "unproven", f"It could not be measured: {wrong.message}"))
     if promise.attest is not None:
-        proofs.append(standing(company.state, promise, company.clock()))
+        confirmed = standing(company.state, promise, company.clock())
+        if confirmed.verdict == "attested":
+            proofs = [proof for proof in proofs if not proof.unseen]
+        proofs.append(confirmed)
     return proofs or [Proof("measure", "unproven", MISSING[promise.section])]
 
 

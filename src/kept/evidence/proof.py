@@ -18,12 +18,14 @@ class Proof:
     """`kind` measure (a query on the live store), probe (an act that must be refused was tried) or attest (a name).
 
     `measured` holds counts, times and names of things, never a personal value; `says` is one sentence for people.
+    `unseen` is what no machine can see, whatever is done: the part that an attestation, where one stands, is about.
     """
 
     kind: Kind
     verdict: Verdict
     says: str
     measured: Measured = field(default_factory=dict)
+    unseen: bool = False
 
 
 def worst(proofs: Iterable[Proof]) -> Verdict:

@@ -125,7 +125,7 @@ def _uses(company: Company, choice: Choice) -> list[Proof]:
         if name in purpose.choice and purpose.sends:
             proofs.append(_messages(company, choice, purpose))
         elif not (browsing and _comes_by_browser(company, choice, purpose)):
-            proofs.append(_unasked(purpose))
+            proofs.append(_unasked(company, purpose))
     for collection in waiting.collections:
         if not seen.is_in_browser(policy, collection):
             proofs.append(_rows(company, choice, collection))
@@ -196,9 +196,13 @@ def _closed(company: Company, choice: Choice) -> Proof:
     return Proof("measure", "unproven", says, {"without_permission": closed})
 
 
-def _unasked(purpose: Purpose) -> Proof:
+def _unasked(company: Company, purpose: Purpose) -> Proof:
+    """What is used in somebody else's tool, nobody here can see."""
+    policy = company.policy
+    tables = [table for name in purpose.uses if name in policy.data for table in policy.data[name].tables]
+    elsewhere = not any(policy.stores[store_of(table)].is_sql for table in tables)
     says = f"Nothing measures whether Kept is asked before `{purpose.name}` uses data."
-    return Proof("measure", "unproven", says)
+    return Proof("measure", "unproven", says, unseen=elsewhere)
 
 
 def _comes_by_browser(company: Company, choice: Choice, purpose: Purpose) -> bool:

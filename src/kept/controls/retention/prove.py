@@ -19,7 +19,8 @@ def prove(company: Company, promise: Promise) -> list[Proof]:
     proofs = []
     for term in terms(company, promise, company.clock(), sparing(company)):
         if isinstance(term, Gap):
-            proofs.append(Proof("measure", "unproven", f"`{term.place}` is not measured: {term.reason}."))
+            says = f"`{term.place}` is not measured: {term.reason}."
+            proofs.append(Proof("measure", "unproven", says, unseen=_is_elsewhere(company, term.place)))
             continue
         try:
             seen = past(company, term)
@@ -56,10 +57,16 @@ def prove(company: Company, promise: Promise) -> list[Proof]:
             proofs.append(Proof("measure", "kept", says, measured))
     if promise.at_least is not None:
         says = f"Nothing measures that nothing of it goes earlier than {promise.at_least}."
-        proofs.append(Proof("measure", "unproven", says))
+        proofs.append(Proof("measure", "unproven", says, unseen=True))
     if promise.then == "destroy":
         says = (
             "Whether what was destroyed can still be read in files is looked at when it is swept, not here."
         )
         proofs.append(Proof("measure", "unproven", says))
     return proofs
+
+
+def _is_elsewhere(company: Company, place: str) -> bool:
+    """Whether a table stands where no program of the company's can look for rows past a limit."""
+    store = company.policy.stores.get(place.partition(".")[0])
+    return store is not None and not store.is_sql and store.sort != "files"

@@ -190,6 +190,7 @@ def _reach(company: Company) -> Proof:
             "unproven",
             f"A plan reaches {tables} declared tables; {', '.join(by_hand)} only a member of staff can see to.",
             measured,
+            unseen=True,
         )
     return Proof(
         "probe",

@@ -81,7 +81,9 @@ def _on_record(company: Company, found: Ends) -> Proof:
             f"{standing.announced} an end to come is set with no decision on record: nobody can say who decided it, "
             "and whether they were told."
         )
-        return Proof("measure", "unproven", says, measured)
+        return Proof(
+            "measure", "unproven", says, measured, unseen=not standing.since and not standing.announced
+        )
     if unfinished:
         says = f"The end of {unfinished} people is being set, and not on the ledger yet; `kept work` goes on with it."
         return Proof("measure", "unproven", says, measured)

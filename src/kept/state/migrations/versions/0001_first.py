@@ -5,13 +5,13 @@ from __future__ import annotations
 from alembic import op
 
 from kept.evidence import pseudonyms
-from kept.state import tables, uses
+from kept.state import tables
+from kept.state import uses as uses  # its tables are among those
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    assert uses.metadata is tables.metadata
     for metadata in (tables.metadata, pseudonyms.metadata):
         metadata.create_all(op.get_bind())
