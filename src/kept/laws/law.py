@@ -92,7 +92,10 @@ class Law:
 
 @dataclass(frozen=True)
 class Safeguard:
-    """What a transfer to another country may rest on; `only` names the one region it covers, where it is one."""
+    """What a transfer to another country may rest on; `only` names the one region it covers, where it is one.
+
+    `rests_on` says what each company has to have besides: to be `certified`, or a signed `agreement`.
+    """
 
     name: str
     article: str
@@ -101,6 +104,8 @@ class Safeguard:
     ended: date | None = None
     ended_by: str | None = None
     only: str | None = None
+    rests_on: str | None = None
+    rests_on_article: str | None = None
 
     def stands(self, day: date) -> bool:
         return (self.began is None or self.began <= day) and (self.ended is None or day < self.ended)

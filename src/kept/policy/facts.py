@@ -30,6 +30,7 @@ class Party(Entry):
     authority: Name | None = key(Region())
     region: tuple[Name, ...] = key(Many(Region()), default=())
     safeguard: Name | None = key(Word(words.SAFEGUARDS, "a safeguard for transfers"))
+    certified: Agreement | None = key(agreement())
     agreement: Agreement | None = key(agreement())
     hosts: tuple[Name, ...] = key(Many(Text("a host name")), default=())
     group: Name | None = key(Text("the group of companies it belongs to"))

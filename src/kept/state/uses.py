@@ -6,7 +6,7 @@ As in `kept.state.tables`: what is personal is sealed, times are text in ISO 860
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Index, Integer, LargeBinary, String, Table
+from sqlalchemy import Column, Float, Index, Integer, LargeBinary, String, Table, Text
 
 from kept.state.tables import metadata
 
@@ -37,19 +37,41 @@ looks = Table(
     "looks",
     metadata,
     Column("number", Integer, primary_key=True),
+    Column("id", String(40), nullable=False, unique=True),
     Column("pseudonym", String(64), nullable=False),
     Column("purpose", String(200), nullable=False),
     Column("case", String(240)),
     Column("role", String(200), nullable=False),
     Column("staff", String(200), nullable=False),
-    Column("fields", String(4000), nullable=False),  # columns, separated by spaces
+    Column("fields", Text, nullable=False),  # columns, separated by spaces; a star behind those shown masked
     Column("at", String(32), nullable=False),
     Index("looks_by_pseudonym", "pseudonym", "at"),
     Index("looks_by_role", "role", "at"),
     sqlite_autoincrement=True,
 )
 
-# What was answered about groups, so that the next answer can't be subtracted from it; and what noise each cost.
+# Groups as they were counted, once for each stretch of time of a table: what every later answer is made of. No stretch
+# is ever counted again in another way, so no two answers can be subtracted. Figures about groups, never about people.
+group_cuts = Table(
+    "group_cuts",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("place", String(400), nullable=False),  # store.table
+    Column("since", String(40), nullable=False),
+    Column("until", String(40), nullable=False),
+    Column("purpose", String(200), nullable=False),
+    Column("data", String(200), nullable=False),
+    Column("way", String(20), nullable=False),  # answer, noise, export
+    Column("floor", Integer, nullable=False),
+    Column(
+        "body", LargeBinary, nullable=False
+    ),  # JSON: what tells groups apart, their figures, how many were small
+    Column("at", String(32), nullable=False),
+    Index("group_cuts_by_place", "place", "since", unique=True),
+    sqlite_autoincrement=True,
+)
+
+# What was answered about groups, to whom, from which of those, and what noise it cost.
 answers_about_groups = Table(
     "group_answers",
     metadata,
@@ -57,7 +79,7 @@ answers_about_groups = Table(
     Column("recipient", String(200), nullable=False),
     Column("purpose", String(200), nullable=False),
     Column("question", String(64), nullable=False),  # SHA-256 of the question in canonical form
-    Column("body", LargeBinary, nullable=False),  # the question, as canonical JSON; no personal value
+    Column("body", LargeBinary, nullable=False),  # JSON: the question, and the numbers of what it was made of
     Column("answer", LargeBinary),
     Column("epsilon", Float),
     Column("at", String(32), nullable=False),
@@ -66,6 +88,8 @@ answers_about_groups = Table(
 )
 
 # The register of disclosures: what left the house, for whom, on which ground. No pseudonym where nobody can be told.
+# `call` is one for all rows of one disclosure; `digest`, a keyed sum of what it said, tells a repetition from another
+# disclosure under the same key. `evidence` is sealed.
 disclosures = Table(
     "disclosures",
     metadata,
@@ -76,35 +100,36 @@ disclosures = Table(
     Column("ground", String(40), nullable=False),
     Column("safeguard", String(60)),
     Column("pseudonym", String(64)),
-    Column("fields", String(4000), nullable=False),
+    Column("fields", Text, nullable=False),  # columns, separated by spaces
     Column("people", Integer, nullable=False, default=1),
     Column("evidence", LargeBinary),
     Column("by", String(200)),
     Column("way", String(20), nullable=False),  # call, http, mail, export, seen
     Column("policy", String(64), nullable=False),
     Column("at", String(32), nullable=False),
+    Column("call", String(64)),
+    Column("digest", String(64)),
     Index("disclosures_by_recipient", "recipient", "at"),
     Index("disclosures_by_pseudonym", "pseudonym"),
+    Index("disclosures_by_call", "call", "pseudonym", unique=True),
     sqlite_autoincrement=True,
 )
 
-# What a person has to decide: proposed, decided by name, carried out, told. What is proposed is sealed until then.
+# What a person has to decide: proposed, decided by name, carried out, told. What is proposed, by whom, and what was
+# decided are sealed, each for this id, until it is over; `decided_by` is a name of the staff's, or a pseudonym.
 proposals = Table(
     "proposals",
     metadata,
     Column("id", String(40), primary_key=True),
     Column("purpose", String(200), nullable=False),
-    Column("sets", String(200), nullable=False),
     Column("pseudonym", String(64), nullable=False),
     Column("sealed", LargeBinary),
     Column("proposed", String(32), nullable=False),
-    Column("proposed_by", String(200), nullable=False),
     Column("state", String(20), nullable=False),
     Column("decided", String(32)),
     Column("decided_by", String(200)),
     Column("role", String(200)),
-    Column("words", LargeBinary),  # the reason, sealed
-    Column("act", String(40)),
+    Column("ruling", LargeBinary),
     Column("told", String(32)),
     Column("problem", String(2000)),
     Index("proposals_by_state", "state", "proposed"),
@@ -133,4 +158,16 @@ guards = Table(
     Column("applied", String(32), nullable=False),
     Column("by", String(200), nullable=False),
     Column("seen", String(32)),  # when what people chose was last carried over
+)
+
+# What the columns that a purpose decides about held when they were last seen or decided: keyed hashes, no values.
+# `proposal` is the one that is being carried out there, until it is known what the row then holds.
+decided_values = Table(
+    "decided_values",
+    metadata,
+    Column("purpose", String(200), primary_key=True),
+    Column("row", LargeBinary, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    Column("proposal", String(40)),
+    Index("decided_values_by_proposal", "proposal"),
 )

@@ -70,6 +70,7 @@ def check(policy: Policy, problems: Problems, today: date) -> None:
             if promise.until is not None:
                 check_clock(policy, promise.until, promise.at("until"), problems)
             _gives(policy, promise, problems)
+            _sold(policy, promise, problems)
             for name in promise.to:
                 receiving.setdefault(name, name)
     for store in policy.stores.values():
@@ -101,6 +102,29 @@ def _gives(policy: Policy, promise: Disclosure, problems: Problems) -> None:
             promise.at("to"),
             help="add choice: what lets people hide it",
             law=policy.cite("Art. 25(2)"),
+        )
+
+
+def _sold(policy: Policy, promise: Disclosure, problems: Problems) -> None:
+    """A promise that nothing is sold beside a disclosure to another company for what is called a sale."""
+    never = any(
+        isinstance(one, NeverDisclosed) and "sale" in one.never
+        for one in policy.section("disclosure").values()
+    )
+    others = [
+        to for to in promise.to if to in policy.parties and policy.parties[to].role not in ("us", "successor")
+    ]
+    if (
+        never
+        and others
+        and set(promise.purpose.split("-")) & {"sale", "sales", "resale", "reselling", "brokerage"}
+    ):
+        problems.error(
+            "sold",
+            f"the policy says that data is never sold, and gives it to `{others[0]}` for `{promise.purpose}`",
+            promise.purpose.span,
+            help="give the purpose its own name if it is none, or take the promise back",
+            law="CCPA §1798.140(ad)" if "ccpa" in policy.laws else None,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from kept.controls.purposes.declare import Purpose
 from kept.policy import words
@@ -15,7 +15,7 @@ from kept.policy.fact_readers import store_of
 from kept.policy.facts import Data
 from kept.policy.policy import Policy
 from kept.policy.readers import Many, Reference, Region, Text
-from kept.policy.source import Name, Problems
+from kept.policy.source import Name, Problems, did_you_mean
 from kept.policy.wording import (
     data_words,
     joined,
@@ -25,6 +25,9 @@ from kept.policy.wording import (
     sentence_of,
     words_of,
 )
+
+OPEN: Final = ("recorded", "time", "source")
+"""Sorts of column that stay open in sealed data: retention and the proofs of collection go by them."""
 
 
 def _strength(text: str) -> int:
@@ -56,12 +59,13 @@ class Hashing(Promise):
 
 @dataclass(frozen=True, kw_only=True)
 class Sealing(Promise):
-    """`{seals: tokens, for: automation}`."""
+    """`{seals: tokens, for: automation}`, or `{seals: account, for: support, searchable: email}`."""
 
     verbs: ClassVar = ("seals",)
 
     seals: tuple[Name, ...] = key(Many(Reference("data")), required=True, default=())
     purposes: tuple[Name, ...] = key(Many(Reference("purposes")), name="for", required=True, default=())
+    searchable: tuple[Name, ...] = key(Many(Text("a column in which equal values may be found")), default=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +108,8 @@ def check(policy: Policy, problems: Problems, today: date) -> None:
                     )
         elif isinstance(promise, Sealing):
             covered.update(promise.seals)
+            _searchable(policy, promise, problems)
+            _findable(policy, promise, problems)
             for purpose in promise.purposes:
                 use = policy.section("purposes").get(purpose)
                 if isinstance(use, Purpose) and not set(promise.seals) & set(use.uses):
@@ -129,6 +135,52 @@ def check(policy: Policy, problems: Problems, today: date) -> None:
                 help=f"add to security: {{hashes: {data.name}}} or {{seals: {data.name}, for: …}}",
                 law=policy.cite("Art. 32(1)(a)"),
             )
+
+
+def _searchable(policy: Policy, promise: Sealing, problems: Problems) -> None:
+    """Every searchable column must be one of those that are sealed."""
+    there = {
+        str(column)
+        for name in promise.seals
+        if name in policy.data
+        for columns in policy.data[name].tables.values()
+        for column, sort in columns.items()
+        if sort.type not in OPEN
+    }
+    for column in promise.searchable:
+        if column not in there:
+            problems.error(
+                "not-sealed",
+                f"`{promise.name}` seals no column `{column}`",
+                column.span,
+                help=did_you_mean(column, there),
+            )
+
+
+def _findable(policy: Policy, promise: Sealing, problems: Problems) -> None:
+    """What people are found by, or what tells their region, age or time here, can't be sealed: Kept reads it."""
+    read: dict[str, str] = {}
+    for kind in policy.people.values():
+        at = (*kind.key_columns, *kind.known_by.values(), kind.born, kind.region, kind.began, kind.ended)
+        tested = [one.column for one in kind.when.all if not one.of_age] if kind.when is not None else []
+        root = policy.root(str(kind.name))
+        if root is not None and root.table is not None:
+            read |= {f"{root.table}.{column}": str(kind.name) for column in (*at, *tested)}
+    for link in policy.links.values():
+        ends = (*(str(end.column) for end in link.between.values()), link.began, link.ended)
+        tested = [one.column for one in link.when.all] if link.when is not None else []
+        read |= {f"{link.table}.{column}": str(link.name) for column in (*ends, *tested)}
+    for name in promise.seals:
+        for table, columns_of_it in policy.data[name].tables.items() if name in policy.data else ():
+            for one, sort in columns_of_it.items():
+                whose = read.get(f"{table}.{one}")
+                if whose is not None and sort.type not in OPEN:
+                    problems.error(
+                        "sealed-key",
+                        f"`{name}` is sealed, and `{whose}` is found or told apart by its column `{one}`",
+                        name.span,
+                        help="declare that column as data of its own, and leave it open",
+                    )
 
 
 def _placed(policy: Policy, promise: Placing, problems: Problems) -> None:
@@ -179,7 +231,9 @@ def sentence(policy: Policy, promise: Encrypting | Hashing | Sealing | Placing |
         return f"Of {data_words(policy, promise.hashes)} we store only slow, salted hashes.{weak}"
     if isinstance(promise, Sealing):
         sealed = data_words(policy, promise.seals)
-        return f"We store {sealed} sealed; only “{listed(promise.purposes, 'or')}” can unseal this."
+        equal = joined([f"“{words_of(name)}”" for name in promise.searchable])
+        seen = f" Whether two values of {equal} are the same can be seen without unsealing." if equal else ""
+        return f"We store {sealed} sealed; only “{listed(promise.purposes, 'or')}” can unseal this.{seen}"
     if isinstance(promise, Placing):
         return f"We keep {data_words(policy, promise.places)} in {region_words(promise.regions, 'or')} only."
     if promise.attest is None:

@@ -17,6 +17,7 @@ def check(policy: Policy, problems: Problems, today: date) -> None:
     _controllers(policy, problems)
     for party in policy.parties.values():
         _safeguard(policy, party, problems, today)
+        _certified(policy, party, problems, today)
         _agreement(policy, party, problems, today)
         _contacts(policy, party, problems)
         for host in (*party.hosts, *party.sites):
@@ -109,6 +110,44 @@ def _safeguard(policy: Policy, party: Party, problems: Problems, today: date) ->
             party.safeguard.span,
             help="agree on standard-contractual-clauses",
             law=policy.cite("Art. 45(3)"),
+        )
+
+
+def _certified(policy: Policy, party: Party, problems: Problems, today: date) -> None:
+    """What a safeguard rests on at this party: a certification of its own, or clauses that were signed."""
+    if party.certified is not None and not party.certified.since <= today:
+        problems.finding(
+            "not-yet-certified",
+            f"`{party.name}` is certified from {party.certified.since} on; nothing can be sent to it before",
+            party.at("certified"),
+            help="until then agree on standard-contractual-clauses",
+        )
+    elif party.certified is not None and party.certified.until is not None and party.certified.until < today:
+        problems.error(
+            "certification-lapsed",
+            f"the certification of `{party.name}` lapsed on {party.certified.until}",
+            party.at("certified"),
+            help="look at the public list whether it was renewed, and write its new dates; else stop sending it data",
+            law=law.safeguard("data-privacy-framework").rests_on_article,
+        )
+    if party.safeguard is None or not policy.european():
+        return
+    safeguard = law.safeguard(party.safeguard)
+    if safeguard.rests_on == "certified" and "certified" not in party.keys:
+        problems.finding(
+            "no-certification",
+            f"{safeguard.name} covers certified companies only, and nobody says that `{party.name}` is one",
+            party.safeguard.span,
+            help="look at the public list, and add its dates: certified: 2026-01-01 until 2027-01-01",
+            law=safeguard.rests_on_article,
+        )
+    elif safeguard.rests_on == "agreement" and "agreement" not in party.keys and party.role != "processor":
+        problems.finding(
+            "no-clauses",
+            f"`{party.name}` gets data on {safeguard.name}, and nobody says when they were signed",
+            party.safeguard.span,
+            help="add the day: agreement: 2026-01-01 until ended",
+            law=policy.cite(safeguard.rests_on_article or "Art. 46"),
         )
 
 
