@@ -18,12 +18,13 @@ from kept.controls.choices.records.checked import Rules, scopes
 from kept.controls.choices.records.history import Event, Key
 from kept.controls.choices.whom import Facts
 from kept.controls.purposes.declare import Purpose
-from kept.controls.rights.instruct import refusal
+from kept.controls.rights.instruct import HOLD, refusal
 from kept.policy.entry import Promise
 
 NONE: Final[frozenset[str]] = frozenset()
 SILENT: Final = ("opt-out", "notice")  # the ways of asking that take silence for a yes
 SIGNALS: Final = frozenset({"gpc", "device"})
+SAID: Final = ("restrict", "object", "withdraw", HOLD)  # what may be said about uses, the widest first
 
 How = Literal["as is", "masked", "aggregated"]
 NOTHING: Final[Mapping[str, How]] = {}
@@ -64,7 +65,9 @@ class Basis:
     )  # the newest yes or no to each (`history.standing`)
     decided: dict[tuple[str, str | None, frozenset[str]], Decision] = field(default_factory=dict)
     standing: dict[frozenset[str], int] = field(default_factory=dict)  # `purposes.gate.standing`, by signals
-    reach: int = 0  # the same of data
+    refused: dict[tuple[object, frozenset[str]], Decision] = field(
+        default_factory=dict
+    )  # uses of the same gate
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,10 @@ class Rulings:
             return found
         entry = self.policy.section("purposes").get(purpose)
         if not isinstance(entry, Purpose):
-            return Decision(False, "no such purpose is declared")
+            return Decision(False, "no such purpose is declared", rule="purpose")
         clause = tuple(map(str, entry.clause))
         if channel is not None and channel not in map(str, entry.sends):
-            return Decision(False, f"`{purpose}` sends nothing in this way", clause)
+            return Decision(False, f"`{purpose}` sends nothing in this way", clause, rule="channel")
         needs, unless = (
             tuple(
                 (self.choices[name], self._scope(name, purpose, channel))
@@ -156,7 +159,7 @@ class Rulings:
         """
         choice = self.choices.get(name)
         if choice is None:
-            return Decision(False, "no such choice is declared")
+            return Decision(False, "no such choice is declared", rule="choice")
         return self._stands(known, choice, scope, signals, entry, region)
 
     def concerns(self, choice: Choice, told: Facts) -> bool:
@@ -189,12 +192,13 @@ class Rulings:
 
     def _decide(self, known: Basis, plan: Plan, signals: frozenset[str]) -> Decision:
         if not known.facts.there:
-            return Decision(False, "there is nobody like that", plan.clause)
+            return Decision(False, "there is nobody like that", plan.clause, rule="nobody")
         if known.facts.ended and not plan.leavers:
-            return Decision(False, "they have left", plan.clause)
-        against = refusal(self.policy, plan.name, known.said)
-        if against is not None:
-            return Decision(False, against, plan.clause)
+            return Decision(False, "they have left", plan.clause, rule="left")
+        for verb in SAID if known.said else ():
+            against = refusal(self.policy, plan.name, [one for one in known.said if one[0] == verb])
+            if against is not None:
+                return Decision(False, against, plan.clause, rule=verb)
         answer: int | None = None
         for permission in self.permissions:
             if self.concerns(permission, known.facts):
@@ -210,7 +214,8 @@ class Rulings:
             event = self.objection(known, choice, scope)
             if event is not None or self._is_silent_yes(known, choice, scope):
                 name, number = str(choice.name), event.number if event is not None else None
-                return Decision(False, f"`{name}` stands, and forbids it", plan.clause, name, number)
+                why = f"`{name}` stands, and forbids it"
+                return Decision(False, why, plan.clause, name, number, rule="unless")
         return Decision(True, "nothing they chose forbids it", plan.clause, event=answer)
 
     def in_force(self, known: Basis, choice: Choice, scope: str) -> Event | None:
@@ -252,7 +257,8 @@ class Rulings:
         name, clause = str(choice.name), tuple(map(str, choice.clause))
 
         def no(reason: str, event: Event | None = None) -> Decision:
-            return Decision(False, reason, clause, name, event.number if event is not None else None)
+            number = event.number if event is not None else None
+            return Decision(False, reason, clause, name, number, rule="choice")
 
         if not self.concerns(choice, known.facts):
             return no(f"`{name}` is no choice of theirs, so they never gave it")

@@ -92,7 +92,7 @@ class Gate:
         known = self.known.get(who)
         if known is None or time.monotonic() >= known.until:
             try:
-                known = _within(SURE, lambda: self._read([who]))[who]
+                known = within(SURE, lambda: self._read([who]))[who]
             except KeptError as error:
                 return _unreadable(error)
         self.news.asked += 1
@@ -230,7 +230,7 @@ class _Look:
                 report()
 
 
-def _within(seconds: float, get: Callable[[], Got]) -> Got:
+def within(seconds: float, get: Callable[[], Got]) -> Got:
     """What a call gives, or TransientError after so long: a database may hang as well as fail."""
     got: Queue[tuple[Got | None, BaseException | None]] = Queue()
 
@@ -251,4 +251,6 @@ def _within(seconds: float, get: Callable[[], Got]) -> Got:
 
 
 def _unreadable(wrong: KeptError) -> Decision:
-    return Decision(False, f"nobody can say how their choices stand: {wrong.message}", unsure=True)
+    return Decision(
+        False, f"nobody can say how their choices stand: {wrong.message}", unsure=True, rule="unsure"
+    )

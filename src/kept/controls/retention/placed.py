@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.engine import Row
 
 from kept.company import Company
+from kept.controls.choices.records import book
 from kept.controls.purposes.declare import Purpose
 from kept.controls.rights import register
 from kept.controls.rights.people import Person, known_of, person_of
@@ -93,6 +94,7 @@ def place(
                 until=until.isoformat(),
             )
         )
+    book.tell(company, [person])
     company.ledger.append_many([_set(company, made)])
     return made
 

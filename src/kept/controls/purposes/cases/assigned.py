@@ -1,79 +1,115 @@
-"""Whether a case is somebody's reason to look at a person: open now, about them, and theirs to work on."""
+"""Whether a case is somebody's reason to look at a person: open now, about them, and theirs to work on.
+
+A row is remembered for a second at most from when it was asked for, so that a case that is closed in the company's own
+tables is no reason any more a second later; one that Kept keeps, at once.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
-
-import sqlalchemy as sa
+from typing import Final
 
 from kept.company import Company
+from kept.controls.purposes.cases import opening, rows
+from kept.controls.purposes.cases.opening import KEPT
+from kept.controls.purposes.cases.rows import Tie
 from kept.controls.rights.people import Person
-from kept.errors import TerminalError, TransientError
-from kept.policy.facts import Link
-from kept.stores.clauses import written
+from kept.errors import TransientError
+
+REMEMBERED: Final = 1.0  # seconds
+MOST: Final = 10_000  # rows remembered
+
+ANOTHER: Final = "the case is about somebody else"
+ANOTHERS: Final = "the case is another's to work on"
+OVER: Final = "the case is over"
+
+_Asked = tuple[str, Person]
+
+
+class _Memory:
+    """The rows of a company that were asked for just now."""
+
+    def __init__(self) -> None:
+        self.known: dict[_Asked, tuple[float, Tie]] = {}
+
+    @classmethod
+    def of(cls, company: Company) -> _Memory:
+        found = company.memory.get(cls)
+        if found is None:
+            found = company.memory.setdefault(cls, cls())
+        return found  # type: ignore[no-any-return]  # what stands under its class
 
 
 def why_not(
     company: Company, links: Sequence[str], case: str | None, person: Person | None, by: str | None
 ) -> str | None:
-    """Why a case (`error:81`) of one of these links is no reason for `by` (`engineer:4`) to look at a person.
+    """Why a case (`error:81`, or `case:ID` for one that Kept keeps) of one of these links is no reason for `by`
+    (`engineer:4`) to look at a person.
 
     None where it is. StoreError where the rows that say so can't be read.
     """
     wanted = " or ".join(f"`{name}`" for name in links)
-    name, colon, number = (case or "").partition(":")
-    if not colon or name not in links:
+    name, _, number = (case or "").partition(":")
+    is_kept = name == KEPT and KEPT not in company.policy.links
+    if not number or (name not in links and not is_kept):
         return f"it needs an open case, {wanted}"
     if person is None:
         return "nobody is named"
     role, _, key = (by or "").partition(":")
-    link = company.policy.links[name]
-    row = _row(company, link, number)
-    if row is None:
+    if is_kept:
+        return _why_not_kept(company, links, wanted, number, person, role, key)
+    found = _tie(company, name, number, person)
+    if found is None:
         return "there is no such case"
-    about, theirs = False, False
-    for at in link.between.values():
-        value = written(row[str(at.column)])
-        if company.policy.is_staff(str(at.kind)):
-            theirs |= bool(key) and value == key and role in _roles(company, str(at.kind))
-        else:
-            root = company.policy.root(str(at.kind))
-            about |= root is not None and person == Person(str(root.name), (value,))
-    if not about:
-        return "the case is about somebody else"
-    if not theirs:
-        return "the case is another's to work on"
-    ended = row[str(link.ended)] if link.ended is not None else None
-    return "the case is over" if ended not in (None, "") else None
+    if person not in found.people:
+        return ANOTHER
+    if not key or not found.is_of(company.policy, role, key):
+        return ANOTHERS
+    return found.why_over(company.clock())
 
 
-def _roles(company: Company, kind: str) -> set[str]:
-    """The words under which a kind of staff may ask: its own, and those of the kinds that are one."""
-    return {kind} | {str(one) for one in company.policy.people if kind in company.policy.chain(str(one))}
+def look_again(company: Company, case: str | None, person: Person) -> None:
+    """Forget what is remembered of a case: what is decided next is decided on the row as it is then."""
+    _Memory.of(company).known.pop((case or "", person), None)
 
 
-def _row(company: Company, link: Link, number: str) -> dict[str, Any] | None:
-    """One row of a link by its table's key."""
-    place, _, table = str(link.table).partition(".")
-    company.map  # noqa: B018  whoever doesn't answer is noted when the map is made
-    store = company.stores.get(place)
-    if store is None or place in company.unreachable:
-        why = company.unreachable.get(place, "it can't be asked")
-        raise TransientError(f"nobody can see whose case it is: {why}", where=place)
-    shape = store.shape(table)
-    if len(shape.key) != 1:
-        raise TerminalError(
-            f"a row of {table} has no key of one column, so no case can be named", where=place
-        )
-    wanted = [str(at.column) for at in link.between.values()]
-    wanted += [str(one) for one in (link.began, link.ended) if one is not None]
-    source = store.table(table)
-    if shape.columns[shape.key[0]].sort == "number" and not number.isdecimal():
-        return None
-    key: Any = int(number) if shape.columns[shape.key[0]].sort == "number" else number
-    with store.read() as connection:
-        found = connection.execute(
-            sa.select(*(source.c[one] for one in dict.fromkeys(wanted))).where(source.c[shape.key[0]] == key)
-        ).first()
-    return dict(found._mapping) if found is not None else None
+def _why_not_kept(
+    company: Company, links: Sequence[str], wanted: str, id: str, person: Person, role: str, key: str
+) -> str | None:
+    found = opening.of_id(company, id)
+    if found is None:
+        return "there is no such case"
+    if found.link not in links:
+        return f"it needs an open case, {wanted}"
+    if found.closed is not None or found.person is None:
+        return OVER
+    if found.person != person:
+        return ANOTHER
+    if not key or (found.role, found.staff) != (role, key):
+        return ANOTHERS
+    if found.until <= company.clock():
+        return OVER
+    if found.ticket is not None:
+        name, _, number = found.ticket.partition(":")
+        row = _tie(company, name, number, person) if name in company.policy.links else None
+        if row is None or person not in row.people or row.why_over(company.clock()) is not None:
+            return "the case is over: what it was opened from is"
+    return None
+
+
+def _tie(company: Company, name: str, number: str, person: Person) -> Tie | None:
+    memory, asked = _Memory.of(company).known, (f"{name}:{number}", person)
+    began = time.monotonic()
+    known = memory.get(asked)
+    if known is not None and began < known[0]:
+        return known[1]
+    found = rows.tie(company, name, number, person)
+    took = time.monotonic() - began
+    if took > REMEMBERED and str(company.policy.links[name].table).partition(".")[0] in company.stores:
+        raise TransientError("a database doesn't answer in time")  # what it says may have changed since
+    if len(memory) >= MOST:
+        memory.clear()
+    if found is not None:  # what isn't there yet may be there in a moment
+        memory[asked] = (began + REMEMBERED, found)
+    return found

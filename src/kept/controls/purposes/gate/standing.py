@@ -6,15 +6,13 @@ from __future__ import annotations
 from typing import Final
 
 from kept.company import Company
-from kept.controls.choices.deciding import Basis, Plan, Rulings
+from kept.controls.choices.deciding import Basis, Decision, Plan, Rulings
 from kept.controls.choices.whom import Facts
+from kept.controls.purposes.gate.limits import Limits
 from kept.controls.purposes.gate.uses import Use, Uses
-from kept.controls.retention.declare import Retention
 from kept.policy.facts import Data
-from kept.policy.grammar import Clock, Period
 from kept.policy.words import covers
 
-NO_TIME: Final = Period(0, "hours")
 MOST: Final = 1000  # sorts of people remembered
 
 
@@ -29,43 +27,55 @@ class Standing:
             str(one.name) for one in rulings.choices.values() if one.by or one.covers is not None
         }
         self._owners = {name: _owners(company, data) for name, data in company.policy.data.items()}
-        self._limits = tuple(_limits(company))
+        self._limits = Limits(company)
 
-    def plans(self, known: Basis, signals: frozenset[str]) -> int:
-        """A bit for each purpose and channel that nothing about the person forbids; remembered with what is known."""
+    def bits(self, known: Basis, kind: str, signals: frozenset[str]) -> int:
+        """A bit for each purpose and channel that nothing about the person forbids, and for each data of theirs whose
+        limit hasn't passed; remembered with what is known of them."""
         found = known.standing.get(signals)
         if found is None:
-            found = known.standing[signals] = self._plans(known, signals)
+            found = known.standing[signals] = self._plans(known, signals) | self._reach(known.facts, kind)
         return found
 
-    def reach(self, known: Basis, kind: str) -> int:
-        """A bit for each data that a person of a kind has, and whose limit, counted from them, hasn't passed."""
-        if not known.reach:
-            known.reach = sum(
-                bit for name, bit in self.uses.data.items() if self.why_not(known, kind, name) is None
+    def why_not(self, use: Use, known: Basis, kind: str, signals: frozenset[str]) -> Decision | None:
+        """Why a use of somebody's data is refused, as far as they decide it; None where nothing of theirs forbids it.
+
+        First whether there is such a person, and whether the data is theirs and within its limits; then where they
+        are, what they said and what they chose.
+        """
+        facts = known.facts
+        missing = use.bits & ~self.bits(known, kind, signals)
+        if not missing:
+            return None
+        if not facts.there:
+            return use.no("nobody", "there is nobody like that")
+        for name in use.names:
+            if missing & self.uses.data[name] and not self._owners[name](kind, facts):
+                return use.no("owner", f"`{name}` is no data of theirs")
+        for name in use.names:
+            if missing & self.uses.data[name]:
+                past = self._limits.past(facts, kind, name)
+                if past is not None and not self._limits.is_held(facts, kind, name, use.name):
+                    return use.no("limit", f"`{name}` is past its limit (`{past.name}`)")
+        if not missing & use.plan:
+            return None
+        if not use.is_in(facts.region):
+            where = ", ".join(map(str, use.entry.regions))
+            return use.no(
+                "region", f"`{use.name}` is for people in {where}, and they aren't known to be there"
             )
-        return known.reach
+        return self.rulings.decide(known, use.name, use.channel, signals)
 
-    def why_not(self, known: Basis, kind: str, name: str) -> tuple[str, str] | None:
-        """Why somebody's data may not be used, whatever for: a word and a sentence; None where it may."""
-        if not self._owners[name](kind, known.facts):
-            return "owner", f"`{name}` is no data of theirs"
-        past = self._past(known.facts, kind, name)
-        if past is not None:
-            return "limit", f"`{name}` is past its limit (`{past.name}`)"
-        return None
+    def may_hold(self, use: Use) -> bool:
+        """Whether some of its data may be kept beyond a limit for this use."""
+        return any(self._limits.holds(name, use.name) for name in use.names)
 
-    def held_for(self, use: Use, name: str) -> bool:
-        """Whether some data is kept beyond its limits for this very purpose."""
-        return any(name in one.keeps and use.name in one.hold for one in _retentions(self.company))
-
-    def _past(self, facts: Facts, kind: str, name: str) -> Retention | None:
-        now, zone = self.company.clock(), self.company.policy.timezone
-        for retention, root, began, period in self._limits:
-            at = facts.began_at if began else facts.left_at
-            if root == kind and name in retention.keeps and at is not None and at <= period.cutoff(now, zone):
-                return retention
-        return None
+    def _reach(self, facts: Facts, kind: str) -> int:
+        return sum(
+            bit
+            for name, bit in self.uses.data.items()
+            if self._owners[name](kind, facts) and self._limits.past(facts, kind, name) is None
+        )
 
     def _plans(self, known: Basis, signals: frozenset[str]) -> int:
         facts = known.facts
@@ -120,23 +130,3 @@ class _owners:  # noqa: N801  # a question that is asked again and again
 
     def __call__(self, kind: str, facts: Facts) -> bool:
         return kind in self.roots and not self.kinds.isdisjoint(facts.kinds - facts.unsure)
-
-
-def _retentions(company: Company) -> list[Retention]:
-    return [one for one in company.policy.section("retention").values() if isinstance(one, Retention)]
-
-
-def _limits(company: Company) -> list[tuple[Retention, str, bool, Period]]:
-    """The limits that count from a moment of the person's own: each with their root kind, whether that is
-    the beginning, and the period.
-
-    Those that count from a row or a link are a matter of rows (`gate.rows`).
-    """
-    found = []
-    for one in _retentions(company):
-        clock = one.until
-        if isinstance(clock, Clock) and clock.event.of is not None and not one.hold:
-            root = company.policy.root(clock.event.of)
-            if root is not None and clock.event.moment in ("began", "ended"):
-                found.append((one, str(root.name), clock.event.moment == "began", clock.period or NO_TIME))
-    return found
