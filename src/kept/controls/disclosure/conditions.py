@@ -1,0 +1,123 @@
+"""The conditions that a disclosure has of its own, beside those of the purpose it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kept.company import Company
+from kept.controls import conditions
+from kept.controls.choices.deciding import Basis, Decision
+from kept.controls.choices.enforce import Gate as ChoicesGate
+from kept.controls.conditions import About
+from kept.controls.disclosure.declare import Disclosure
+from kept.controls.purposes.cases import assigned
+from kept.controls.purposes.enforce import By
+from kept.controls.refused import Refused
+from kept.controls.rights.people import Person
+from kept.errors import KeptError
+from kept.policy.words import covers
+
+
+def why_not(
+    company: Company,
+    disclosure: Disclosure,
+    person: Person,
+    known: Basis,
+    *,
+    by: str | None,
+    case: str | None,
+    signals: frozenset[str],
+    evidence: Mapping[str, str],
+) -> Decision | None:
+    """Why the disclosure itself doesn't let this person's data be given now; None where it does."""
+    try:
+        found = (
+            _region(disclosure, known)
+            or _choices(company, disclosure, person, signals)
+            or _by(company, disclosure, by)
+            or _until(company, disclosure, known)
+        )
+        if found is None and disclosure.case:
+            why = assigned.why_not(company, tuple(map(str, disclosure.case)), case, person, by)
+            found = _no(disclosure, "case", why) if why is not None else None
+        if found is None and (disclosure.during is not None or disclosure.unless or disclosure.needs):
+            about = About(by or "", person, None, known.facts.region, signals, evidence)
+            conditions.refuse_links(company, disclosure, about)
+            for need in map(str, disclosure.needs):
+                conditions.refuse_need(company, disclosure, need, about, {})
+        return found
+    except Refused as refused:
+        return _no(disclosure, refused.reason, refused.message)
+    except KeptError as wrong:
+        return _no(disclosure, "unsure", f"nobody can tell: {wrong.message}", unsure=True)
+
+
+def has_own(disclosure: Disclosure) -> bool:
+    """Whether a disclosure has conditions of its own at all."""
+    own = (
+        disclosure.choice,
+        disclosure.case,
+        disclosure.by,
+        disclosure.during,
+        disclosure.unless,
+        disclosure.regions,
+        disclosure.needs,
+        disclosure.until,
+    )
+    return any(own)
+
+
+def _region(disclosure: Disclosure, known: Basis) -> Decision | None:
+    region = known.facts.region
+    if not disclosure.regions or (
+        region is not None and any(covers(str(area), region) for area in disclosure.regions)
+    ):
+        return None
+    where = ", ".join(map(str, disclosure.regions))
+    why = f"`{disclosure.name}` is for people in {where}, and they aren't known to be there"
+    return _no(disclosure, "region", why)
+
+
+def _choices(
+    company: Company, disclosure: Disclosure, person: Person, signals: frozenset[str]
+) -> Decision | None:
+    choices, gate = company.policy.section("choices"), ChoicesGate.of(company)
+    for name in map(str, disclosure.choice):
+        found = gate.choice(person, name, signals=signals, entry=disclosure)
+        if not found.allowed:
+            return found
+    for name in (str(one) for one in disclosure.unless if one in choices):
+        found = gate.choice(person, name, signals=signals)
+        if found.allowed or found.unsure:
+            why = found.reason if found.unsure else f"`{name}` stands, and forbids it"
+            return _no(disclosure, "choice", why, unsure=found.unsure)
+    return None
+
+
+def _by(company: Company, disclosure: Disclosure, by: str | None) -> Decision | None:
+    if not disclosure.by:
+        return None
+    role = By.of(by).role if by is not None else ""
+    wanted = {str(one) for one in disclosure.by}
+    if role in wanted or (role in company.policy.people and wanted & set(company.policy.chain(role))):
+        return None
+    return _no(disclosure, "by", f"`{disclosure.name}` is for {', '.join(sorted(wanted))}")
+
+
+def _until(company: Company, disclosure: Disclosure, known: Basis) -> Decision | None:
+    """Whether its time is over; one that runs from a link or a row isn't told for a whole person."""
+    clock = disclosure.until
+    if clock is None:
+        return None
+    root = company.policy.root(clock.event.of) if clock.event.of is not None else None
+    if root is None or clock.event.moment not in ("began", "ended"):
+        why = f"nobody can tell for a whole person when `{clock}` is over"
+        return _no(disclosure, "until", why, unsure=True)
+    at = known.facts.began_at if clock.event.moment == "began" else known.facts.left_at
+    now, zone = company.clock(), company.policy.timezone
+    over = at is not None and (at <= now if clock.period is None else at <= clock.period.cutoff(now, zone))
+    return _no(disclosure, "until", f"it was only until {clock}") if over else None
+
+
+def _no(disclosure: Disclosure, rule: str, why: str, *, unsure: bool = False) -> Decision:
+    return Decision(False, why, tuple(map(str, disclosure.clause)), unsure=unsure, rule=rule)
