@@ -1,0 +1,333 @@
+"""What the policy gives each database role of a store: which columns of which tables, of whose rows, or groups only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from kept.company import Company
+from kept.controls.choices.deciding import Plan, Rulings
+from kept.controls.choices.messages.audience import needs_yes
+from kept.controls.purposes.declare import Purpose
+from kept.controls.purposes.gate.uses import Use, Uses
+from kept.datamap.edges import plain, store_of
+from kept.errors import KeptError
+from kept.policy.policy import Policy
+from kept.policy.words import regions
+from kept.stores.walk import Walk
+
+GROUPED: Final = ("behaviour", "preference", "technical", "status", "coarse-location")
+"""Sorts of column that groups may be made by: nobody is known by one alone."""
+
+Mode = Literal["unless", "asked", "looked"]
+"""Who may be read: all but those on a list; those on a list of who said yes; those on a list of everybody who may."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The people of a kind that some purposes may read: any of them, or (`every`) all of them at once.
+
+    `lasts`: what was carried over last counts however long ago that was, for silence isn't what it rests on.
+    """
+
+    number: int
+    kind: str
+    purposes: tuple[str, ...]
+    every: bool
+    mode: Mode
+    lasts: bool
+
+    @property
+    def list(self) -> str:
+        """The table of the guard's that says who."""
+        return f"{'refused' if self.mode == 'unless' else 'granted'}_{self.kind.replace('-', '_')}"
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What one role sees of one table: columns as they are, and masked; its rows by readings, one for each kind."""
+
+    role: str
+    table: str
+    columns: tuple[str, ...]
+    masked: tuple[str, ...]
+    purposes: tuple[str, ...]
+    readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Aggregates of one table for the purposes that see groups only: by some columns and month, `floor` people each."""
+
+    name: str
+    table: str
+    by: tuple[str, ...]
+    time: str
+    floor: int
+    purposes: tuple[str, ...]
+    roles: tuple[str, ...]
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class Declared:
+    """All that the policy says about the roles of one store; `refused` says per role and purpose why it has no rows."""
+
+    store: str
+    roles: Mapping[str, tuple[str, ...]]
+    tables: tuple[str, ...]
+    sights: tuple[Sight, ...]
+    groups: tuple[Groups, ...]
+    refused: tuple[tuple[str, str, str], ...]
+    readings: tuple[Reading, ...]
+    walks: Mapping[str, Walk] = field(repr=False, default_factory=dict)
+
+
+def declared(company: Company, store: str) -> Declared:
+    """What the policy gives each role of a store; KeptError where the store has no roles or can't be walked."""
+    policy = company.policy
+    roles = {str(role): tuple(map(str, names)) for role, names in policy.stores[store].roles.items()}
+    if not roles:
+        raise KeptError(
+            "the file doesn't say which database role serves which purpose",
+            help="add roles: {role: [purposes]} to the store",
+            where=store,
+        )
+    walks = {
+        kind: walk
+        for kind in company.root_kinds()
+        if (walk := company.map.walk(kind)) is not None and walk.store == store
+    }
+    if not walks:
+        raise KeptError("no people can be reached in it", where=store)
+    return _Reader(company, store, roles, walks).read()
+
+
+def personal(policy: Policy, store: str) -> tuple[str, ...]:
+    """The tables of a store that are about people: with data, or with people or ties between them."""
+    named = [str(table) for data in policy.data.values() for table in data.tables]
+    named += [str(link.table) for link in policy.links.values()]
+    named += [
+        str(kind.table)
+        for kind in policy.people.values()
+        if kind.table is not None and not kind.is_organisation
+    ]
+    return tuple(dict.fromkeys(plain(table) for table in named if store_of(table) == store))
+
+
+def row_refusal(policy: Policy, entry: Purpose) -> str | None:
+    """Why a purpose sees no rows in the database: what it asks for besides, no database can tell."""
+    if entry.groups:
+        return f"sees groups of {entry.groups} or more"
+    if entry.case:
+        return f"needs a case (`{entry.case[0]}`) and its record: `kept look` opens it"
+    if entry.needs:
+        return f"needs `{entry.needs[0]}`, on record: ask the gate"
+    if entry.during is not None or any(name in policy.links for name in entry.unless):
+        return "depends on a link that stands at that moment: ask the gate"
+    if entry.by and all(policy.is_staff(str(who)) for who in entry.by):
+        return f"is for {', '.join(map(str, entry.by))} by name, and every look is on record: `kept look` opens it"
+    return None
+
+
+class _Reader:
+    def __init__(
+        self, company: Company, store: str, roles: Mapping[str, tuple[str, ...]], walks: Mapping[str, Walk]
+    ) -> None:
+        self.company, self.policy, self.store = company, company.policy, store
+        self.roles, self.walks = roles, walks
+        self.uses, self.rulings = Uses(company.policy), Rulings(company)
+        self.readings: dict[tuple[str, tuple[str, ...], bool], Reading] = {}
+        self.refused: list[tuple[str, str, str]] = []
+        self.live = next(iter(walks.values())).tables
+        self._free: dict[str, bool] = {}
+
+    def read(self) -> Declared:
+        tables = tuple(t for t in personal(self.policy, self.store) if t in self.live)
+        sights = tuple(sight for role in self.roles for sight in self._sights(role, tables))
+        groups = tuple(self._groups())
+        return Declared(
+            self.store,
+            self.roles,
+            tables,
+            sights,
+            groups,
+            tuple(self.refused),
+            tuple(sorted(self.readings.values(), key=lambda one: one.number)),
+            self.walks,
+        )
+
+    def _sights(self, role: str, tables: tuple[str, ...]) -> list[Sight]:
+        shown: dict[str, dict[str, str]] = {}
+        purposes: dict[str, list[str]] = {}
+        for name in self.roles[role]:
+            use = self.uses.find(name)
+            if not isinstance(use, Use):
+                continue
+            why = row_refusal(self.policy, use.entry)
+            if why is not None:
+                self.refused.append((role, name, why))
+                continue
+            for full, how in use.allowed.fields.items():
+                at, _, column = full.rpartition(".")
+                table = plain(at)
+                if store_of(at) != self.store or table not in tables:
+                    continue
+                best = shown.setdefault(table, {})
+                best[column] = how if best.get(column) != "as is" else "as is"
+                purposes.setdefault(table, []).append(name)
+            for who in map(str, use.entry.by):
+                link = self.policy.links.get(who.partition(".")[0]) if "." in who else None
+                if link is not None and store_of(link.table) == self.store:
+                    shown.setdefault(plain(link.table), {})
+                    purposes.setdefault(plain(link.table), []).append(name)
+        return [
+            sight
+            for table, columns in shown.items()
+            if (sight := self._sight(role, table, columns, tuple(sorted(set(purposes[table]))))) is not None
+        ]
+
+    def _sight(
+        self, role: str, table: str, shown: Mapping[str, str], purposes: tuple[str, ...]
+    ) -> Sight | None:
+        shape = self.live[table]
+        kinds = [kind for kind, walk in self.walks.items() if walk.of_table(table)]
+        if shape.is_view or not kinds:
+            why = "is a view" if shape.is_view else "belongs to nobody the map knows"
+            self.refused.append((role, ", ".join(purposes), f"`{table}` {why}, so no row of it can be told"))
+            return None
+        columns = self._needed(table) | {c for c, how in shown.items() if how == "as is"}
+        masked = {c for c, how in shown.items() if how == "masked"} - columns
+        return Sight(
+            role,
+            table,
+            tuple(c for c in shape.columns if c in columns),
+            tuple(c for c in shape.columns if c in masked),
+            purposes,
+            tuple(self._reading(kind, purposes, every=False) for kind in kinds),
+        )
+
+    def _needed(self, table: str) -> set[str]:
+        """What a row can't be used without: its key, whose it is, when that began and ended."""
+        found = set(self.live[table].key)
+        for walk in self.walks.values():
+            for number in walk.of_table(table):
+                stop = walk.stops[number]
+                found |= {*stop.person}
+                found |= {c for hop in stop.hops if not hop.forward for c in hop.reference.columns}
+        full = f"{self.store}.{table}"
+        for kind in self.policy.people.values():
+            if kind.table == full:
+                found |= {str(c) for c in (kind.began, kind.ended) if c is not None}
+        for link in self.policy.links.values():
+            if link.table == full:
+                found |= {str(c) for c in (link.began, link.ended) if c is not None}
+                found |= {str(at.column) for at in link.between.values()}
+        return found & set(self.live[table].columns)
+
+    def _reading(self, kind: str, purposes: tuple[str, ...], *, every: bool) -> Reading:
+        known = self.readings.get((kind, purposes, every))
+        if known is not None:
+            return known
+        modes = [self._mode(kind, name) for name in purposes]
+        wanted: Mode
+        if every:
+            wanted = "unless" if set(modes) == {"unless"} else "asked" if "asked" in modes else "looked"
+        else:
+            wanted = "unless" if "unless" in modes else "asked" if set(modes) == {"asked"} else "looked"
+        turning = [self._turns(name) for name in purposes]
+        lasts = not any(turning) if every else not all(turning)
+        made = Reading(len(self.readings) + 1, kind, purposes, every, wanted, lasts)
+        self.readings[kind, purposes, every] = made
+        return made
+
+    def _turns(self, name: str) -> bool:
+        """Whether a choice decides about a purpose."""
+        plan = self.rulings.plan(name, None)
+        return not isinstance(plan, Plan) or bool(plan.needs or plan.unless or self.rulings.permissions)
+
+    def _mode(self, kind: str, name: str) -> Mode:
+        plan = self.rulings.plan(name, None)
+        if not isinstance(plan, Plan):
+            return "looked"
+        if needs_yes(self.rulings, plan) is not None:
+            return "asked"
+        places = (None, *sorted(regions() - {"elsewhere"}))
+        for choice, _ in plan.needs:
+            key = str(choice.name)
+            if key not in self._free:
+                self._free[key] = all(self.rulings.is_silent(choice, place) for place in places)
+        silent = all(self._free[str(choice.name)] and not choice.by for choice, _ in plan.needs)
+        free = silent and not (plan.unless or plan.entry.regions or self.rulings.permissions)
+        mine = all(
+            kind in {str(root.name) for k in self.rulings.kinds(c) if (root := self.policy.root(k))}
+            and all(not self.policy.people[k].is_a for k in self.rulings.kinds(c))
+            for c, _ in plan.needs
+        )
+        return "unless" if free and mine and plan.leavers else "looked"
+
+    def _groups(self) -> list[Groups]:
+        """One table of groups for each data and table, whichever purposes see it: two could be subtracted."""
+        seen: dict[tuple[str, str], dict[str, list[str]]] = {}
+        for role, names in self.roles.items():
+            for name in names:
+                use = self.uses.find(name)
+                if isinstance(use, Use) and use.entry.groups:
+                    for data in use.names:
+                        for full in map(str, self.policy.data[data].tables):
+                            if store_of(full) == self.store and plain(full) in self.live:
+                                seen.setdefault((data, plain(full)), {}).setdefault(name, []).append(role)
+        return [
+            one for (data, table), by in seen.items() if (one := self._group(data, table, by)) is not None
+        ]
+
+    def _group(self, data: str, table: str, by: Mapping[str, list[str]]) -> Groups | None:
+        sorts = next(
+            c for full, c in self.policy.data[data].tables.items() if full == f"{self.store}.{table}"
+        )
+        shape = self.live[table]
+        time = next((str(c) for c, s in sorts.items() if s.type == "recorded" and c in shape.columns), None)
+        if time is not None and shape.columns[time].sort not in ("time", "date"):
+            time = None
+        columns = tuple(
+            str(c)
+            for c, s in sorts.items()
+            if s.type in GROUPED and c in shape.columns and shape.columns[c].sort in ("text", "boolean")
+        )
+        kinds = [kind for kind, walk in self.walks.items() if walk.of_table(table)]
+        direct = len(kinds) == 1 and len(own_columns(self.walks[kinds[0]], table) or ()) == 1
+        if time is None or not columns or not direct or shape.is_view:
+            why = "has no time, no column to group by, or several people a row: no groups can be made of it"
+            self.refused += [(role, name, f"`{table}` {why}") for name, rs in by.items() for role in rs]
+            return None
+        floor = max(use.entry.groups or 2 for name in by if isinstance(use := self.uses.find(name), Use))
+        return Groups(
+            f"{data}_by_{'_'.join(columns)}_month".replace("-", "_"),
+            table,
+            columns,
+            time,
+            floor,
+            tuple(sorted(by)),
+            tuple(dict.fromkeys(role for roles in by.values() for role in roles)),
+            self._reading(kinds[0], tuple(sorted(by)), every=True),
+        )
+
+
+def own_columns(walk: Walk, table: str) -> tuple[tuple[str, ...], ...] | None:
+    """The columns of a table that hold the key of whom a row is about, one tuple a way; None where a way is longer."""
+    root, found = walk.root, []
+    for number in walk.of_table(table):
+        stop = walk.stops[number]
+        if not stop.hops:
+            found.append(stop.person)
+            continue
+        for hop in stop.hops:
+            ref = hop.reference
+            if hop.forward or ref.path or ref.when is not None or walk.stops[hop.parent].hops:
+                return None
+            if set(ref.to_columns) != set(root.person):
+                return None
+            at = dict(zip(ref.to_columns, ref.columns, strict=True))
+            found.append(tuple(at[column] for column in root.person))
+    return tuple(dict.fromkeys(found))
