@@ -35,7 +35,7 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	touch $(STAMP)
 
 demo: setup ## run the main job on an example company (DEMO_ARGS="--no-serve --people 2000")
-	$(BIN)/kept demo sitelucent $(DEMO_ARGS)
+	$(BIN)/kept demo sitelucent --postgresql $(DEMO_ARGS)
 
 check: setup ## lint, formatting, strict types, directions of imports
 	$(BIN)/ruff check .

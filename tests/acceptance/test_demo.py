@@ -12,6 +12,16 @@ from tests.acceptance.company import SiteLucent
 PLANTED = {"collection.joining", "collection.no-more", "retention.account", "retention.usage"}
 ON_THE_SITE = {"collection.site-visits", "choices.statistics"}
 """What only a browser sees."""
+ATTESTED = {
+    "choices.sharing",
+    *(f"purposes.{name}" for name in ("improve-site", "follow-up", "contact-list", "sharing")),
+    *(f"purposes.{name}" for name in ("deactivating", "lapsing")),
+    *(f"retention.{name}" for name in ("visits", "enquiry")),
+    *(f"rights.{name}" for name in ("access", "export", "erase")),
+    *(f"security.{name}" for name in ("encryption", "in-europe")),
+    "notices.changes",
+}
+"""What no machine can see all of, and the officer vouches for."""
 ASKED_FIRST = {"choices.contact-list", "choices.reset", "choices.status", "choices.alerts"}
 """Messages before which Kept is asked."""
 
@@ -54,14 +64,18 @@ def test_exactly_the_planted_promises_are_broken_before_and_none_after(tmp_path:
 
 
 @pytest.mark.needs("chromium")
-def test_a_browser_sees_what_loads_before_the_choice_and_that_it_was_mended(tmp_path: Path) -> None:
-    shown, said = demo(tmp_path / "d")
+def test_on_postgresql_and_with_a_browser_every_promise_is_kept_or_attested(tmp_path: Path) -> None:
+    shown, said = demo(tmp_path / "d", "--postgresql")
     before, after = verdicts(shown["before"]), verdicts(shown["after"])
     assert {id for id, verdict in before.items() if verdict == "broken"} == PLANTED | ON_THE_SITE
-    assert "broken" not in after.values()
+    assert {id for id, verdict in after.items() if verdict not in ("kept", "attested")} == set()
+    assert {id for id, verdict in after.items() if verdict == "attested"} == ATTESTED
     kept = PLANTED | ON_THE_SITE | ASKED_FIRST | {"collection.contact-form"}
     assert {id: after[id] for id in kept} == dict.fromkeys(kept, "kept")
     assert "website was looked at in a browser: 0 things it may not do" in said
+    assert "with no case: refused, it needs an open case" in said
+    assert "the case is another's to work on" in said and "on record as" in said
+    assert "the guard stands in app" in said
     assert "WEBSITE_URL" not in (tmp_path / "d" / ".env").read_text()
 
 

@@ -19,9 +19,8 @@ def test_a_lead_is_on_the_contact_list_by_a_yes_of_its_own_and_off_it_at_one_cli
     with with_hubspot(made) as company:
         assert company.hubspot is not None
         address = company.hubspot.objects["contacts"]["1"].properties["email"]
-        assert (
-            company.run("may", "follow-up", "lead:1", "--channel", "email").code == 0
-        )  # what they asked for
+        asked = company.run("may", "follow-up", "lead:1", "--channel", "email")
+        assert asked.code == 1 and "open case, `enquiry`" in asked.out  # what they asked for, and nobody else
         assert company.run("may", "contact-list", address).code == 1
         words = "May we also tell you what is new, once a month?"
         ran = company.run("choice", "set", address, "contact-list", "yes", "--words", words, "--by", "Ada")

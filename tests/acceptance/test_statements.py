@@ -18,7 +18,7 @@ from kept.controls.rights.people import Person
 from kept.controls.rights.register import Subject
 from kept.state import workflows
 
-MOST = 21  # on Kept's own database for one request; DBOS's tables and the ledger are others
+MOST = 22  # on Kept's own database for one request; DBOS's tables and the ledger are others
 
 
 @pytest.fixture(scope="module")

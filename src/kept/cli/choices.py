@@ -12,7 +12,6 @@ import click
 
 from kept.cli.company import directory, formats, opened
 from kept.company import Company
-from kept.controls.choices.enforce import Gate
 from kept.controls.choices.messages import confirm, preferences
 from kept.controls.choices.messages.audience import audience as everybody
 from kept.controls.choices.records import notices
@@ -20,6 +19,7 @@ from kept.controls.choices.records.answers import WITH
 from kept.controls.choices.records.book import New
 from kept.controls.choices.records.history import Event, history
 from kept.controls.choices.records.receipt import receipt
+from kept.controls.purposes.enforce import Gate
 from kept.controls.rights import addresses
 from kept.controls.rights.people import Person, person_of, resolve
 from kept.errors import KeptError, TransientError
@@ -143,25 +143,74 @@ def link(who: str, folder: Path | None) -> None:
 
 @click.command()
 @click.argument("purpose")
-@click.argument("who")
+@click.argument("who", required=False)
 @directory
+@click.option(
+    "--data", "names", metavar="DATA", multiple=True, help="Only this of the purpose's data; again for more."
+)
+@click.option(
+    "--by", metavar="ROLE[:KEY]", help="Who asks: `engineer:4`, `user:17` for themselves, or a link's end."
+)
+@click.option(
+    "--case", "case", metavar="CASE", help="Their reason: a row of a link (`error:81`), or `case:ID`."
+)
+@click.option(
+    "--group", type=int, metavar="N", help="In place of WHO: how many people an answer about groups counts."
+)
+@click.option("--evidence", metavar="NAME=WORDS", multiple=True, help="What the purpose needs, in words.")
 @click.option("--channel", metavar="CHANNEL", help="Through which something is sent, such as email.")
 @formats("text", "json")
-def may(purpose: str, who: str, folder: Path | None, channel: str | None, form: str) -> None:
-    """Whether PURPOSE may use WHO's data now, and why not; exits with 1 if not. Nothing is noted as sent."""
+def may(
+    purpose: str,
+    who: str | None,
+    folder: Path | None,
+    names: tuple[str, ...],
+    by: str | None,
+    case: str | None,
+    group: int | None,
+    evidence: tuple[str, ...],
+    channel: str | None,
+    form: str,
+) -> None:
+    """Whether PURPOSE may use WHO's data now, of it which columns, and why not; exits with 1 if not. Nothing is noted
+    as sent or looked at."""
+    if who is None and group is None:
+        raise KeptError("nobody is named", help="name WHO, or --group N for groups", where="WHO")
+    said = dict(_said(one) for one in evidence)
     with opened(folder) as company:
         _declared(company, purpose)
-        decision = Gate.of(company).may(_one(company, who), purpose, channel)
+        decision = Gate.of(company).decide(
+            purpose,
+            names or None,
+            person=_one(company, who) if who is not None else None,
+            by=by,
+            case=case,
+            group=group,
+            channel=channel,
+            evidence=said,
+        )
     if decision.unsure:
         raise TransientError(decision.reason)
     if form == "json":
         told = {"allowed": decision.allowed, "reason": decision.reason, "clause": list(decision.clause)}
-        click.echo(json.dumps(told | {"choice": decision.choice}))
+        more = {"rule": decision.rule or None, "fields": dict(decision.fields), "floor": decision.floor}
+        click.echo(json.dumps(told | {"choice": decision.choice} | more))
     else:
         clause = f" ({', '.join(decision.clause)})" if decision.clause else ""
         click.echo(f"{'yes' if decision.allowed else 'no'}: {decision.reason}{clause}")
+        width = max(map(len, decision.fields), default=0)
+        for field, how in decision.fields.items():
+            click.echo(f"  {field.ljust(width)}  {how}")
     if not decision.allowed:
         raise SystemExit(1)
+
+
+def _said(one: str) -> tuple[str, str]:
+    name, equals, words = one.partition("=")
+    if not equals or name not in policy_words.NEEDS:
+        known = ", ".join(policy_words.NEEDS)
+        raise KeptError("evidence is a name and words", help=f"NAME=WORDS, of {known}", where="--evidence")
+    return name, words
 
 
 @click.command()

@@ -73,10 +73,27 @@ def _load(name: str) -> Example:
     return module
 
 
+class Desk(Protocol):
+    """What the module `desk` of an example company offers, where its own people do something in the demo."""
+
+    TRY: Sequence[str]
+    """Commands that show more of it."""
+
+    def work(self, company: Company) -> Iterator[str]:
+        """A day at the desk; a line for each thing that was done."""
+
+
 def _website(name: str) -> demo_site.Website | None:
     if not (examples()[name] / "website.py").exists():
         return None
     module: demo_site.Website = importlib.import_module(f"kept.examples.{name}.website")
+    return module
+
+
+def _desk(name: str) -> Desk | None:
+    if not (examples()[name] / "desk.py").exists():
+        return None
+    module: Desk = importlib.import_module(f"kept.examples.{name}.desk")
     return module
 
 
@@ -144,23 +161,28 @@ def demo(
         there = stack.enter_context(_standing_in(place, say))
         if website is not None:
             stack.enter_context(demo_site.standing(place, website, say))
-        _shown(example, website, place, say, took, form, no_enforce, serve, look, port, there)
+        desk = _desk(name)
+        done = _shown(example, website, desk, place, say, took, form, no_enforce, look)
+        if serve or url is None:
+            tries = desk.TRY if desk is not None else ()
+            _try_more(place, [example.PERSON, *(there if serve else ())], tries, say)
+        if serve:
+            _serve(*done, port, say)
+    raise SystemExit(1 if done[1].counts["broken"] else 0)
 
 
 def _shown(
     example: Example,
     website: demo_site.Website | None,
+    desk: Desk | None,
     place: Path,
     say: Callable[[str], None],
     took: dict[str, float],
     form: str,
     no_enforce: bool,
-    serve: bool,
     look: bool,
-    port: int,
-    there: Sequence[str],
-) -> None:
-    """The board before and after, and what to try next on the company and on people `there` in a stand-in."""
+) -> tuple[Board, Board]:
+    """The board before and after."""
     with at_work(place) as (company, workflows):
         if website is not None:
             with _timed(took, "live"):
@@ -180,6 +202,8 @@ def _shown(
                 _enforce(company, workflows, example)
                 if website is not None:
                     website.mend(place)
+                for line in desk.work(company) if desk is not None else ():
+                    say(f"  {line}")
             if look:
                 with _timed(took, "scan again"):
                     demo_site.look(company, say)
@@ -191,21 +215,23 @@ def _shown(
             click.echo("\nEnforced: swept, and mended what only people may decide. The board after:\n")
             show(after)
             _changed(before, after)
+    return before, after
+
+
+def _try_more(place: Path, whos: Sequence[str], tries: Sequence[str], say: Callable[[str], None]) -> None:
+    """What to try next, on somebody in the company and on people in a stand-in."""
     say("\nTry more on it:")
-    who = example.PERSON
+    who, *others = whos
     for command in (
         "prove",
         "map",
         "sweep --dry-run",
+        *tries,
         f"request access {who}",
         f"request erase {who} --by Eve",
+        *(f"request access {other}" for other in others),
     ):
         say(f"  {sys.argv[0]} {command} --dir {place}")
-    for other in there if serve else ():
-        say(f"  {sys.argv[0]} request access {other} --dir {place}")
-    if serve:
-        _serve(before, after, port, say)
-    raise SystemExit(1 if after.counts["broken"] else 0)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from kept.company import Company
+from kept.controls.purposes.decisions import queue
+from kept.controls.purposes.decisions.carrying import Decide
 from kept.controls.purposes.ends.ending import KIND, End
 from kept.controls.registry import sentence
 from kept.controls.retention.enforce import Sweep
@@ -29,4 +31,5 @@ def kinds(company: Company) -> dict[str, Act]:
         **{verb: Instruct(company, batches, verb=verb) for verb in VERBS},
         "sweep": Sweep(company),
         KIND: End(company),
+        queue.KIND: Decide(company),
     }

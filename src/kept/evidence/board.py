@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kept.company import Company
-from kept.controls.provers import MISSING, PROVERS
+from kept.controls.provers import MISSING, PROVERS, prove_fact
 from kept.controls.registry import fact_sentence, promised_facts, sentence
 from kept.errors import KeptError
 from kept.evidence.attestations import standing
@@ -86,7 +86,7 @@ def prove(company: Company) -> Board:
         for promise in policy.every_promise()
     ]
     rows += [
-        Row(fact, section, fact_sentence(policy, fact), (NOT_MEASURED,))
+        Row(fact, section, fact_sentence(policy, fact), tuple(_of_fact(company, fact)))
         for fact, section in promised_facts(policy)
     ]
     if _edited(policy.source):
@@ -116,6 +116,13 @@ def _proofs(company: Company, promise: Promise) -> list[Proof]:
             proofs = [proof for proof in proofs if not proof.unseen]
         proofs.append(confirmed)
     return proofs or [Proof("measure", "unproven", MISSING[promise.section])]
+
+
+def _of_fact(company: Company, fact: Entry) -> list[Proof]:
+    try:
+        return prove_fact(company, fact) or [NOT_MEASURED]
+    except KeptError as wrong:
+        return [Proof("measure", "unproven", f"It could not be measured: {wrong.message}")]
 
 
 def _edited(source: Source) -> bool:

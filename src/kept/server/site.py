@@ -13,7 +13,23 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from kept.errors import KeptError, TransientError
-from kept.server import api, ask, banner, choosing, collecting, leaving, person, preferences, receipts, verify
+from kept.server import (
+    api,
+    ask,
+    banner,
+    choosing,
+    collecting,
+    deciding,
+    decisions,
+    disclosing,
+    leaving,
+    looking,
+    person,
+    preferences,
+    receipts,
+    verify,
+)
+from kept.server.asking import question
 from kept.server.fields import NotAForm
 from kept.server.guard import LOG, Guard, TooMuch
 from kept.server.office import Office
@@ -44,6 +60,9 @@ def site(office: Office) -> ASGIApp:
     server.include_router(api.router(office))
     server.include_router(choosing.router(office))
     server.include_router(collecting.router(office))
+    server.include_router(looking.router(office))
+    server.include_router(disclosing.router(office))
+    server.include_router(decisions.router(office))
 
     def fault(path: str, wrong: Exception) -> Response:
         """What went wrong, for a program or for a person; never with anybody's data."""
@@ -68,7 +87,8 @@ def site(office: Office) -> ASGIApp:
     for kind in (HTTPException, KeptError, Exception):
         server.add_exception_handler(kind, handler)
     api.say_invalid(server)
-    return Guard(server, fault)
+    question.describe(server)
+    return deciding.Deciding(office, Guard(server, fault), fault)
 
 
 def _status(wrong: Exception) -> int:

@@ -18,6 +18,10 @@ from kept.controls.choices.messages import due
 from kept.controls.choices.records.book import whole_ledger
 from kept.controls.choices.records.lapses import lapse
 from kept.controls.collection.persons.verified import tidy
+from kept.controls.purposes.cases import recorded
+from kept.controls.purposes.cases.opening import end_due
+from kept.controls.purposes.decisions import carrying as decisions
+from kept.controls.purposes.guard.carrying import Carrying
 from kept.controls.rights import intake, register
 from kept.controls.rights.desk import Desk
 from kept.errors import KeptError
@@ -58,6 +62,7 @@ class Worker:
         self._stop = threading.Event()
         self._worked = float("-inf")
         self._thread = threading.Thread(target=self._run, name="kept-worker", daemon=True)
+        self._carrying = Carrying(lambda: office.company)
         self.duties = [
             Duty("looking at what came in", self._look),
             Duty("working on requests", self._work),
@@ -70,10 +75,12 @@ class Worker:
 
     def start(self) -> None:
         self._thread.start()
+        self._carrying.start()
 
     def stop(self, seconds: float = 60.0) -> bool:
         """Let it end what it is at; False where that took too long. Whatever is cut off goes on at the next start."""
         self._stop.set()
+        self._carrying.stop()
         self.office.bell.set()
         self._thread.join(seconds)
         return not self._thread.is_alive()
@@ -121,7 +128,8 @@ class Worker:
     def _work(self) -> None:
         now = self._clock()
         everything = now - self._worked >= ALL
-        if not everything and not register.is_due(self.office.company):
+        company = self.office.company
+        if not everything and not register.is_due(company) and not decisions.is_due(company):
             return
         with self.office.at_work() as (company, workflows):
             result = Desk.at_work(company, workflows).work(patient=True)
@@ -154,6 +162,8 @@ class Worker:
         if lapsed:
             LOG.info("%d yeses are over", lapsed)
         whole_ledger(self.office.company)
+        recorded.whole_ledger(self.office.company)
+        end_due(self.office.company)
 
     def _tidy(self) -> None:
         tidy(self.office.company)

@@ -18,7 +18,9 @@ from kept.controls.collection import rows
 from kept.controls.collection.browser import seen
 from kept.controls.collection.declare import Collecting
 from kept.controls.collection.persons import wards
+from kept.controls.disclosure import measured as register
 from kept.controls.disclosure.declare import Disclosure
+from kept.controls.disclosure.visibility import measured as visibility
 from kept.controls.purposes.declare import Purpose
 from kept.evidence.proof import Measured, Proof
 from kept.policy.entry import Promise
@@ -131,8 +133,7 @@ def _uses(company: Company, choice: Choice) -> list[Proof]:
             proofs.append(_rows(company, choice, collection))
     for disclosure in waiting.disclosures:
         if not (browsing and _by_browser(company, disclosure)):
-            says = f"Nothing measures whether Kept is asked before `{disclosure.id}`."
-            proofs.append(Proof("measure", "unproven", says))
+            proofs += _given(company, disclosure)
     if not proofs:
         proofs.append(Proof("measure", "unproven", "Nothing waits for it, so there is nothing to measure."))
     return proofs
@@ -194,6 +195,14 @@ def _closed(company: Company, choice: Choice) -> Proof:
         " it is asked before every use."
     )
     return Proof("measure", "unproven", says, {"without_permission": closed})
+
+
+def _given(company: Company, disclosure: Disclosure) -> list[Proof]:
+    """What left under a choice, by the register; what people see of each other, by real pairs of them."""
+    if any(to in company.policy.parties for to in disclosure.to):
+        return [register.of_register(company, [disclosure])]
+    says = f"Nothing measures whether Kept is asked before `{disclosure.id}`."
+    return visibility.measure(company, disclosure) or [Proof("measure", "unproven", says)]
 
 
 def _unasked(company: Company, purpose: Purpose) -> Proof:

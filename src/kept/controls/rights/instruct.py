@@ -91,6 +91,7 @@ class Instruct(Acting):
                     ),
                     rows,
                 )
+        book.tell(company, detail.persons())
         if self.verb == "withdraw":
             whos = dict(zip(detail.requests, detail.persons(), strict=True))
             said = [(str(row["request"]), str(row["scope"])) for row in rows]

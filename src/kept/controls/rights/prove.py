@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import func, select
 
 from kept.company import Company
-from kept.controls.rights import batches, besides, instruct, life, register, ways
+from kept.controls.rights import batches, besides, instruct, life, register, said, ways
 from kept.controls.rights.declare import Right
 from kept.controls.rights.erasing import room
 from kept.controls.rights.erasing.replay import restored
@@ -33,7 +33,7 @@ def prove(company: Company, promise: Promise) -> list[Proof]:
         proofs = [_clocks(company, right), _reach(company)]
         proofs += [_gone(company)] if right == "erase" else []
     elif right in INSTRUCTIONS:
-        proofs = [_clocks(company, right), _met(company, right)]
+        proofs = [_clocks(company, right), *said.measure(company, right)]
     elif right == "complain":
         proofs = [_clocks(company, right)]
     elif right == "pass-on":
@@ -200,29 +200,18 @@ def _reach(company: Company) -> Proof:
     )
 
 
-def _met(company: Company, right: str) -> Proof:
-    """What people said is in force; that every use of the data asks for it is not yet seen."""
-    measured = dict(instruct.standing(company, right))
-    return Proof(
-        "measure",
-        "unproven",
-        f"{sum(measured.values())} instructions are in force; no gate stands before the uses of data in this version.",
-        measured,
-    )
-
-
 def _gone(company: Company) -> Proof:
     """Nobody who was erased is there again, as a restored backup would bring them back."""
     found = restored(company)
     measured = {"looked_at": found.looked_at, "back": len(found.people), "doubtful": len(found.doubtful)}
     if found.people:
-        said = f"{len(found.people)} people who were erased are there again: `kept replay` erases them."
-        return Proof("probe", "broken", said, measured)
+        says = f"{len(found.people)} people who were erased are there again: `kept replay` erases them."
+        return Proof("probe", "broken", says, measured)
     if found.doubtful:
-        said = (
+        says = (
             f"{len(found.doubtful)} people have the key of somebody who was erased: `kept replay` says more."
         )
-        return Proof("probe", "unproven", said, measured)
+        return Proof("probe", "unproven", says, measured)
     return Proof("probe", "kept", "Nobody who was erased is there again.", measured)
 
 
@@ -234,10 +223,10 @@ def _waits(company: Company, right: str) -> Proof:
     overdue = sum(one.until is not None and one.until <= now for one in waiting)
     measured = {"waiting": len(waiting), "overdue": overdue, "left": left}
     if left or overdue:
-        said = f"{overdue} people wait past their time, and {left} sealed rows or keys of closed requests are left."
-        return Proof("measure", "broken", said, measured)
-    said = f"{len(waiting)} people may still come back; of everybody else neither a key nor a sealed row is left."
-    return Proof("measure", "kept", said, measured)
+        says = f"{overdue} people wait past their time, and {left} sealed rows or keys of closed requests are left."
+        return Proof("measure", "broken", says, measured)
+    says = f"{len(waiting)} people may still come back; of everybody else neither a key nor a sealed row is left."
+    return Proof("measure", "kept", says, measured)
 
 
 def _confirmed(company: Company, right: str) -> Proof:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from kept.company import Company
+from kept.controls.purposes.cases.opening import end_due
+from kept.controls.purposes.decisions.carrying import carry_on
 from kept.controls.purposes.ends.ending import fall_due
 from kept.controls.rights import batches, letters, register, tasks
 from kept.controls.rights.acting import Acting
@@ -49,6 +51,7 @@ class Carrier:
         company.ask_again()
         self.batches.forget()
         warn(company)
+        end_due(company)
         problems: list[str] = []
         touched: list[str] = []
         for request in register.listing(company, awaits=("identity",)):
@@ -71,6 +74,7 @@ class Carrier:
         problems += [problem] if problem else []
         ended = fall_due(company, self.workflows) if self.workflows is not None else []
         problems += [outcome.problem for outcome in ended if outcome.problem is not None]
+        problems += carry_on(company, self.workflows) if self.workflows is not None else []
         ready = register.listing(company, awaits=("work", "clean"))
         touched += [request.id for request in ready]
         running = batches.unfinished(company, now if patient else None)

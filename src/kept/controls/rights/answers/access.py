@@ -10,7 +10,7 @@ from typing import ClassVar
 from kept.company import Company
 from kept.controls.rights import register, tasks, uploads
 from kept.controls.rights.acting import Acting, Legs
-from kept.controls.rights.answers import answer, chosen
+from kept.controls.rights.answers import answer, chosen, looked, passed_on
 from kept.controls.rights.answers.archives import Archives, Frame, slots_of
 from kept.controls.rights.answers.forms import Slot
 from kept.controls.rights.batches import Batches
@@ -162,6 +162,10 @@ class Access(Acting):
             names |= {f"{store}.{table}": dict(columns) for table, columns in tables.items()}
         choices = self.chosen(kind, people)
         names |= {chosen.PLACE: chosen.NAMES} if choices else {}
+        looks = self.looked(kind, people)
+        names |= {looked.PLACE: looked.NAMES} if looks else {}
+        passed = self.passed_on(kind, people)
+        names |= {passed_on.PLACE: passed_on.NAMES} if passed else {}
         try:
             company.answers.mkdir(mode=0o700, exist_ok=True)
         except OSError as wrong:
@@ -188,11 +192,23 @@ class Access(Acting):
                     archives.take(place, rows)
             if choices:
                 archives.take(chosen.PLACE, choices)
+            if looks:
+                archives.take(looked.PLACE, looks)
+            if passed:
+                archives.take(passed_on.PLACE, passed)
             return archives.write()
 
     def chosen(self, kind: str, keys: Iterable[Key]) -> list[tuple[Key, Mapping[str, object]]]:
         """What each of these people chose, as far as an answer tells it."""
         return chosen.rows(self.company, kind, keys)
+
+    def looked(self, kind: str, keys: Iterable[Key]) -> list[tuple[Key, Mapping[str, object]]]:
+        """Who on the staff looked at the data of each of these people."""
+        return looked.rows(self.company, kind, keys)
+
+    def passed_on(self, kind: str, keys: Iterable[Key]) -> list[tuple[Key, Mapping[str, object]]]:
+        """To whom these people's data was given, as far as an answer tells it."""
+        return passed_on.rows(self.company, kind, keys)
 
     def _records(
         self, act: str, kind: str, keys: Sequence[Key], store: str, tables: Columns

@@ -48,6 +48,12 @@ class Export(Access):
     def chosen(self, kind: str, keys: Iterable[Key]) -> list[tuple[Key, Mapping[str, object]]]:
         return []  # an answer to access tells it; it is of no use to another company
 
+    def looked(self, kind: str, keys: Iterable[Key]) -> list[tuple[Key, Mapping[str, object]]]:
+        return []  # the same
+
+    def passed_on(self, kind: str, keys: Iterable[Key]) -> list[tuple[Key, Mapping[str, object]]]:
+        return []  # the same
+
     def frame(self, kind: str, slots: Mapping[str, tuple[Slot, ...]]) -> Frame:
         return frame(self.company.policy, kind, self.company.clock(), slots)
 

@@ -10,6 +10,7 @@ from kept.company import Company
 from kept.controls.choices.records.forgetting import forget
 from kept.controls.rights import letters
 from kept.controls.rights.batches import Batches, Detail
+from kept.controls.rights.erasing import used
 from kept.controls.rights.erasing.prints import SET
 from kept.controls.rights.life import right_of
 from kept.controls.rights.people import Person
@@ -69,6 +70,9 @@ def close(
             known.setdefault(who, []).extend(detail.traces.get("known", {}).get(who, {}).values())
     company.ledger.append_many(entries)
     forget(company, [person for detail in acts.values() for person in detail.persons()])
+    used.forget(
+        company, [asked[request].pseudonym for detail in acts.values() for request in detail.requests]
+    )
     company.pseudonyms.forget(known)
 
     def write(connection: Connection) -> None:

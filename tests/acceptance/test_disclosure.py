@@ -1,0 +1,487 @@
+"""Data leaving for parties: what is declared goes, and stands on the register first; nothing else goes."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from kept.company import Company
+from kept.controls.choices.records.book import New, record
+from kept.controls.disclosure import declared, register
+from kept.controls.disclosure.enforce import Disclosed, disclose
+from kept.controls.disclosure.prove import prove, prove_party
+from kept.controls.purposes.enforce import Gate
+from kept.controls.refused import Refused
+from kept.controls.rights.answers import passed_on
+from kept.controls.rights.people import Person
+from kept.errors import TerminalError
+from kept.evidence.proof import Proof, worst
+from kept.state.tables import instructions
+from kept.state.uses import disclosures
+from tests.acceptance.choosing import Clock
+from tests.acceptance.disclosing import POLICY, buyer, shop
+
+DOCUMENT = {"document": "order 7 of the court"}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Company]:
+    state = request.getfixturevalue("fresh_postgresql") if request.param == "postgresql" else None
+    with shop(tmp_path / "atelier", state=state) as opened:
+        yield opened
+
+
+@pytest.fixture
+def atelier(tmp_path: Path) -> Iterator[Company]:
+    with shop(tmp_path / "atelier") as opened:
+        yield opened
+
+
+def rows(company: Company) -> list[register.Row]:
+    return list(register.rows(company, evidence=True))
+
+
+def ledger(company: Company) -> list[dict[str, Any]]:
+    """Every disclosure on the ledger."""
+    company.ledger.close()
+    found = []
+    with closing(sqlite3.connect(company.directory / "ledger.sqlite")) as raw:
+        for (body,) in raw.execute("SELECT body FROM entries ORDER BY position"):
+            entry = json.loads(body)
+            found += [entry] if entry["act"] == "disclosed" else []
+    return found
+
+
+def refusal(company: Company, recipient: str, who: Person | None = None, **asked: Any) -> str:
+    with pytest.raises(Refused) as refused:
+        disclose(company, recipient, [who or buyer(1)], **asked)
+    return refused.value.reason
+
+
+def proofs(company: Company, name: str) -> list[Proof]:
+    return prove(company, company.policy.section("disclosure")[name])
+
+
+def test_what_is_declared_goes_and_stands_on_the_register_with_its_ground_and_safeguard(
+    place: Company,
+) -> None:
+    done = disclose(place, "printer", [buyer(1), buyer(3)], purpose="printing", by="clerk:5")
+    assert done.records[buyer(1)] == {
+        "shop.orders": [
+            {"item": "print 1-1", "at": "2026-05-01T10:00:00+00:00"},
+            {"item": "print 1-2", "at": "2026-05-01T10:00:00+00:00"},
+        ]
+    }
+    one, three = rows(place)
+    # 1 is in France, 3 in the US: the ground is that of the region
+    assert (one.ground, three.ground) == ("contract", "legitimate-interest")
+    assert one.recipient == "printer" and one.disclosure == "printer" and one.purpose == "printing"
+    assert one.safeguard == "data-privacy-framework" and one.by == "clerk:5" and one.way == "call"
+    assert one.fields == ("shop.orders.at", "shop.orders.item")
+    known = place.pseudonyms.find(["buyer:1", "buyer:3"])
+    assert [one.pseudonym, three.pseudonym] == [known["buyer:1"], known["buyer:3"]]
+
+
+def test_the_ledger_says_the_same_and_names_nobody(atelier: Company) -> None:
+    disclose(atelier, "authorities", [buyer(2)], purpose="demands", evidence=DOCUMENT)
+    (entry,) = ledger(atelier)
+    assert entry["recipient"] == "authorities" and entry["ground"] == "legal-duty"
+    assert entry["person"] == atelier.pseudonyms.find(["buyer:2"])["buyer:2"]
+    assert entry["evidence"] == ["document"]
+    assert "court" not in json.dumps(entry) and "b2@mail.example" not in json.dumps(entry)
+
+
+def test_a_record_is_stripped_to_what_is_declared_and_says_what_was_taken_out(atelier: Company) -> None:
+    given = {
+        "email": "b1@mail.example",
+        "shop.buyers.street": "1 Long Road",
+        "contact.name": "Buyer Nr 1",
+        "password": "secret-1",  # a credential: declared, and nobody's to see as it is
+        "iban": "DE02120300000000202051",
+        "orders": [{"item": "print"}],
+        "country": {"code": "fr"},
+    }
+    done = disclose(atelier, "couriers", [buyer(1)], purpose="delivery", records={buyer(1): given})
+    assert done.records[buyer(1)] == {
+        "email": "b1@mail.example",
+        "shop.buyers.street": "1 Long Road",
+        "contact.name": "Buyer Nr 1",
+    }
+    assert set(done.stripped) == {"password", "iban", "orders", "country"}
+    assert rows(atelier)[0].fields == ("shop.buyers.email", "shop.buyers.name", "shop.buyers.street")
+
+
+def test_whoever_is_nobody_is_not_given_and_the_others_are(place: Company) -> None:
+    done = disclose(place, "couriers", [buyer(1), buyer(99)], purpose="delivery")
+    assert set(done.records) == {buyer(1)} and "nobody like that" in done.refused[buyer(99)].reason
+    assert len(rows(place)) == 1
+
+
+@pytest.mark.parametrize(
+    ("recipient", "asked", "reason"),
+    [
+        ("nobody-declared", {}, "recipient"),
+        ("couriers", {"purpose": "printing"}, "undeclared"),
+        ("couriers", {"purpose": "delivery", "data": ["orders"]}, "data"),
+        ("couriers", {"purpose": "delivery", "data": []}, "data"),
+        ("couriers", {"disclosure": "printer"}, "undeclared"),
+        ("atelier", {"purpose": "delivery"}, "undeclared"),
+        ("couriers", {}, "purpose"),
+        ("authorities", {"data": ["contact"]}, "purpose"),
+        ("partners", {"purpose": "growing"}, "groups"),
+        ("couriers", {"purpose": "delivery", "by": "nobody:4"}, "by"),
+        ("couriers", {"purpose": "delivery", "evidence": {"price": "5 euro"}}, "evidence"),
+        ("authorities", {"purpose": "demands"}, "document"),
+        ("authorities", {"purpose": "demands", "evidence": {"document": "  "}}, "document"),
+        ("rescue", {"purpose": "emergency"}, "reason"),
+        ("successor", {"purpose": "takeover"}, "agreement"),
+    ],
+)
+def test_what_is_not_declared_is_refused_and_leaves_nothing(
+    atelier: Company, recipient: str, asked: dict[str, Any], reason: str
+) -> None:
+    assert refusal(atelier, recipient, **asked) == reason
+    assert rows(atelier) == [] and ledger(atelier) == []
+
+
+def test_authorities_rescue_successor_and_group_are_given_each_on_its_own_ground(atelier: Company) -> None:
+    who = [buyer(1)]
+    disclose(atelier, "authorities", who, purpose="demands", evidence=DOCUMENT, by="clerk:1")
+    disclose(atelier, "rescue", who, purpose="emergency", evidence={"reason": "lost at sea"}, by="clerk:1")
+    disclose(
+        atelier,
+        "successor",
+        who,
+        purpose="takeover",
+        evidence={"agreement": "silence, of 1 May"},
+        by="clerk:1",
+    )
+    disclose(atelier, "sister", who, purpose="running")
+    found = {row.recipient: (row.ground, row.evidence) for row in rows(atelier)}
+    assert found == {
+        "authorities": ("legal-duty", DOCUMENT),
+        "rescue": ("vital-interest", {"reason": "lost at sea"}),
+        "successor": ("legitimate-interest", {"agreement": "silence, of 1 May"}),
+        "sister": ("legitimate-interest", None),
+    }
+    raw = (atelier.directory / "kept.sqlite").read_bytes() + (
+        atelier.directory / "kept.sqlite-wal"
+    ).read_bytes()
+    assert b"lost at sea" not in raw and b"order 7" not in raw  # sealed
+
+
+def test_the_region_of_a_disclosure_holds_for_each_person(atelier: Company) -> None:
+    done = disclose(atelier, "sister", [buyer(1), buyer(3)], purpose="running")  # 3 is in the US
+    assert set(done.records) == {buyer(1)} and done.refused[buyer(3)].rule == "region"
+
+
+def test_a_sale_is_refused_under_every_name_and_whatever_is_given_in_return(atelier: Company) -> None:
+    for purpose in ("sale", "Resale", "data_trading", "sold", "to be sold", "monetization", "list-rental"):
+        assert refusal(atelier, "couriers", purpose=purpose) == "sale"
+    assert refusal(atelier, "couriers", purpose="delivery", in_return="a discount on parcels") == "sale"
+    assert refusal(atelier, "couriers", purpose="delivery", in_return="") == "sale"
+    with pytest.raises(Refused) as refused:
+        disclose(atelier, "couriers", [buyer(1)], purpose="sale")
+    assert refused.value.clause == ("A-9",)
+
+
+def test_both_the_person_and_the_party_must_have_said_yes_and_a_withdrawal_counts_at_once(
+    place: Company,
+) -> None:
+    ask: dict[str, Any] = {"purpose": "networks"}
+    assert refusal(place, "networks", **ask) == "choice"
+    record(place, [New(buyer(1), "networks", "yes", "account")])
+    assert refusal(place, "networks", **ask) == "choice"  # the network hasn't
+    record(place, [New(buyer(1), "networks", "yes", "staff", "with networks", by="clerk")])
+    assert set(disclose(place, "networks", [buyer(1)], **ask).records) == {buyer(1)}
+    record(place, [New(buyer(1), "networks", "no", "account")])
+    assert refusal(place, "networks", **ask) == "choice"
+    assert len(rows(place)) == 1
+
+
+def test_an_objection_and_a_restriction_stop_a_disclosure(place: Company) -> None:
+    people = [buyer(1), buyer(2), buyer(4)]
+    for who, verb, scope in ((buyer(1), "object", "running"), (buyer(2), "restrict", "")):
+        row = {
+            "pseudonym": place.pseudonyms.of([str(who)])[str(who)],
+            "verb": verb,
+            "scope": scope,
+            "who": place.keys.seal("instruction", str(who).encode()),
+            "since": place.clock().isoformat(),
+            "request": "r",
+        }
+        with place.state.write() as connection:
+            connection.execute(instructions.insert(), row)
+    done = disclose(place, "sister", people, purpose="running")  # it rests on an interest
+    assert set(done.records) == {buyer(4)} and set(done.refused) == {buyer(1), buyer(2)}
+
+
+def test_a_lapsed_agreement_and_certification_close_the_way(tmp_path: Path) -> None:
+    clock = Clock(datetime(2026, 8, 31, 12, tzinfo=UTC))
+    with shop(tmp_path / "atelier", clock) as company:
+        assert disclose(company, "printer", [buyer(1)], purpose="printing").records
+        clock.now = datetime(2026, 9, 1, 12, tzinfo=UTC)
+        assert refusal(company, "printer", purpose="printing") == "safeguard"  # no longer certified
+        clock.now = datetime(2027, 1, 2, 12, tzinfo=UTC)
+        assert refusal(company, "printer", purpose="printing") == "agreement"
+        assert worst(proofs(company, "printer")) == "broken"
+        assert disclose(company, "archive", [buyer(1)], purpose="filing").records  # until ended
+        clock.now = datetime(2025, 12, 31, 12, tzinfo=UTC)
+        assert refusal(company, "archive", purpose="filing") == "agreement"  # not begun yet
+
+
+def test_a_safeguard_that_fell_closes_the_way_and_is_broken_on_the_board_though_the_file_loads(
+    tmp_path: Path,
+) -> None:
+    text = POLICY.replace("safeguard: data-privacy-framework", "safeguard: privacy-shield").replace(
+        "agreement: 2026-01-01 until 2026-12-31", "agreement: 2020-01-01 until ended"
+    )
+    clock = Clock(datetime(2020, 7, 15, 12, tzinfo=UTC))
+    with shop(tmp_path / "atelier", clock, text=text) as company:
+        assert disclose(company, "printer", [buyer(1)], purpose="printing").safeguard == "privacy-shield"
+        assert worst(proofs(company, "printer")) == "kept"
+        clock.now = datetime(2020, 7, 16, 12, tzinfo=UTC)  # the day of Schrems II
+        assert refusal(company, "printer", purpose="printing") == "safeguard"
+        (broken,) = [proof for proof in proofs(company, "printer") if proof.verdict == "broken"]
+        assert "fell on 2020-07-16" in broken.says and "Schrems II" in broken.says
+        assert [proof.verdict for proof in prove_party(company, company.policy.parties["printer"])] == [
+            "broken"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("change", "recipient", "purpose", "says"),
+    [
+        (("certified: 2025-09-01 until 2026-08-31, ", ""), "printer", "printing", "certified"),
+        (("agreement: 2026-01-01 until 2026-12-31, ", ""), "printer", "printing", "no agreement"),
+        (
+            ("region: in, safeguard: standard-contractual-clauses,", "region: in,"),
+            "archive",
+            "filing",
+            "India",
+        ),
+        (
+            ("role: us, name: Atelier Two, serves: ch, region: ch", "role: us, serves: ch, region: in"),
+            "sister",
+            "running",
+            "India",
+        ),
+    ],
+)
+def test_a_paper_that_is_needed_and_that_nobody_declared_closes_the_way(
+    tmp_path: Path, change: tuple[str, str], recipient: str, purpose: str, says: str
+) -> None:
+    text = POLICY.replace(*change)
+    assert text != POLICY
+    with shop(tmp_path / "atelier", text=text) as company:
+        with pytest.raises(Refused, match=says):
+            disclose(company, recipient, [buyer(1)], purpose=purpose)
+        name = "group" if recipient == "sister" else recipient
+        assert worst(proofs(company, name)) == "unproven"
+
+
+def _noted(seen: list[str], *given: Any) -> None:
+    seen.append(given[2])
+
+
+def test_many_people_cost_as_many_statements_as_one(tmp_path: Path) -> None:
+    counts = {}
+    for number in (1, 300):
+        with shop(tmp_path / f"of{number}", buyers=310) as company:
+            company.map  # noqa: B018  read before, as in any process that is at work
+            disclose(company, "couriers", [buyer(301)], purpose="delivery")
+            seen: list[str] = []
+            for engine in (company.state.engine, company.stores["shop"].engine, company.ledger._engine):
+                event.listen(engine, "before_cursor_execute", partial(_noted, seen))
+            people = [buyer(n) for n in range(1, number + 1)]
+            done = disclose(company, "couriers", people, purpose="delivery")
+            assert len(done.records) == number
+            counts[number] = len(seen)
+    assert counts[300] <= counts[1] + 4, counts
+
+
+def test_the_same_key_is_one_disclosure_and_another_under_it_is_refused(place: Company) -> None:
+    def give(**more: Any) -> Disclosed:
+        record = more.pop("record", {"email": "b1@mail.example"})
+        return disclose(
+            place, more.pop("to", "couriers"), [buyer(1)], records={buyer(1): record}, key="parcel-1", **more
+        )
+
+    first, second = give(purpose="delivery"), give(purpose="delivery")
+    assert (first.again, second.again) == (False, True) and first.id == second.id
+    assert len(rows(place)) == 1
+    for other in (
+        {"purpose": "delivery", "record": {"email": "b1@mail.example", "name": "Buyer Nr 1"}},
+        {"purpose": "delivery", "record": {"name": "Somebody"}},
+        {"purpose": "demands", "to": "authorities", "evidence": DOCUMENT},
+    ):
+        with pytest.raises(Refused) as refused:
+            give(**other)
+        assert refused.value.reason == "replayed"
+    with pytest.raises(Refused):
+        disclose(place, "couriers", [buyer(1), buyer(2)], purpose="delivery", key="parcel-1")
+    assert len(rows(place)) == 1 and not ([row for row in rows(place) if row.recipient != "couriers"])
+
+
+def test_another_persons_address_or_key_in_a_record_is_refused(atelier: Company) -> None:
+    for given in (
+        {"email": "b2@mail.example"},
+        {"shop.buyers.email": "b2@mail.example"},
+        {"contact.email": "b2@mail.example"},
+        {"buyers": {"email": "b2@mail.example"}},
+        {"shop.buyers": [{"email": "b1@mail.example"}, {"email": "b2@mail.example"}]},
+    ):
+        with pytest.raises(Refused) as refused:
+            disclose(atelier, "couriers", [buyer(1)], purpose="delivery", records={buyer(1): given})
+        assert refused.value.reason == "another" and "b2@" not in str(refused.value)
+    done = disclose(
+        atelier, "couriers", [buyer(1)], purpose="delivery", records={buyer(1): {"email": "B1@Mail.example"}}
+    )
+    assert done.records  # an address has no capitals
+
+
+def test_a_field_that_may_mean_two_or_is_given_twice_is_refused(atelier: Company) -> None:
+    twice = {"email": "b1@mail.example", "buyers.email": "b1@mail.example"}
+    with pytest.raises(Refused) as refused:
+        disclose(atelier, "couriers", [buyer(1)], purpose="delivery", records={buyer(1): twice})
+    assert refused.value.reason == "twice"
+    with pytest.raises(Refused) as refused:
+        disclose(atelier, "couriers", [buyer(1)], purpose="delivery", records={buyer(2): {"name": "x"}})
+    assert refused.value.reason == "people"
+
+
+def test_the_person_is_told_by_letter_once_where_the_policy_says_so(atelier: Company) -> None:
+    for _ in range(2):
+        disclose(atelier, "printer", [buyer(1)], purpose="printing", key="p-1")
+    disclose(atelier, "couriers", [buyer(1)], purpose="delivery")  # nobody is told of these
+    (letter,) = atelier.outbox.entries()
+    assert letter.what == "disclosed" and letter.state == "waiting"
+
+
+def test_what_was_said_as_evidence_goes_with_the_person_and_the_fact_stays(atelier: Company) -> None:
+    disclose(atelier, "authorities", [buyer(1)], purpose="demands", evidence=DOCUMENT, key="k")
+    disclose(atelier, "authorities", [buyer(2)], purpose="demands", evidence=DOCUMENT)
+    register.forget(atelier, list(atelier.pseudonyms.find(["buyer:1"]).values()))
+    atelier.pseudonyms.forget({"buyer:1": []})
+    one, two = rows(atelier)
+    assert one.evidence is None and two.evidence == DOCUMENT
+    assert one.recipient == "authorities" and "buyer:1" not in atelier.pseudonyms.find(["buyer:1"])
+
+
+def _die_after_the_register(folder: Path) -> None:
+    with shop(folder) as company:
+        company.ledger.append_many = lambda *_: os._exit(9)  # type: ignore[method-assign]  # killed there
+        disclose(company, "couriers", [buyer(1)], purpose="delivery", key="parcel-1")
+    os._exit(0)
+
+
+def test_a_crash_between_register_and_answer_leaves_the_record_and_the_repetition_is_one(
+    tmp_path: Path,
+) -> None:
+    with shop(tmp_path / "atelier"):
+        pass
+    process = multiprocessing.get_context("fork").Process(
+        target=_die_after_the_register, args=(tmp_path / "atelier",)
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == 9
+    with shop(tmp_path / "atelier") as company:
+        assert len(rows(company)) == 1
+        done = disclose(company, "couriers", [buyer(1)], purpose="delivery", key="parcel-1")
+        assert done.again and len(rows(company)) == 1
+        assert len(ledger(company)) == 1
+
+
+def test_the_board_measures_the_register_and_what_was_changed_in_it_behind_its_back(atelier: Company) -> None:
+    assert worst(proofs(atelier, "couriers")) == "unproven"  # nothing was given, so nothing shows it
+    disclose(atelier, "couriers", [buyer(1)], purpose="delivery")
+    assert worst(proofs(atelier, "couriers")) == "kept" == worst(proofs(atelier, "nobody-else"))
+    assert {proof.verdict for proof in proofs(atelier, "no-sale") if not proof.unseen} == {"kept"}
+
+    def change(**to: str) -> None:
+        with atelier.state.write() as connection:
+            connection.execute(disclosures.update().values(**to))
+
+    change(fields="shop.buyers.email shop.buyers.password_hint")
+    assert worst(proofs(atelier, "couriers")) == "broken"
+    change(fields="shop.buyers.email", recipient="partners")
+    assert worst(proofs(atelier, "couriers")) == "broken" == worst(proofs(atelier, "nobody-else"))
+    change(recipient="couriers", purpose="sale")
+    assert worst(proofs(atelier, "couriers")) == "broken"
+    change(purpose="delivery", disclosure="never-declared")
+    assert worst(proofs(atelier, "nobody-else")) == "broken"
+    change(disclosure="couriers", safeguard="privacy-shield")
+    assert "didn't stand" in next(p.says for p in proofs(atelier, "couriers") if p.verdict == "broken")
+
+
+def test_a_probe_that_finds_the_way_open_breaks_the_promise(
+    atelier: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(declared, "refuse_sale", lambda *_: None)
+    assert worst(proofs(atelier, "no-sale")) == "broken"
+
+
+def test_a_probe_writes_nothing(atelier: Company) -> None:
+    for name in atelier.policy.section("disclosure"):
+        proofs(atelier, name)
+    assert rows(atelier) == [] and ledger(atelier) == []
+
+
+def test_an_answer_to_access_names_the_recipients_the_data_really_went_to(atelier: Company) -> None:
+    disclose(atelier, "couriers", [buyer(1)], purpose="delivery")
+    disclose(atelier, "authorities", [buyer(1), buyer(2)], purpose="demands", evidence=DOCUMENT)
+    found = passed_on.rows(atelier, "buyer", [("1",), ("3",)])
+    assert [(key, row["recipient"], row["for"], row["ground"]) for key, row in found] == [
+        (("1",), "Couriers", "delivery", "contract"),
+        (("1",), "authorities", "demands", "legal duty"),
+    ]
+    assert "court" not in json.dumps([dict(row) for _, row in found])
+
+
+def test_what_nobody_can_read_has_to_be_handed_over(tmp_path: Path) -> None:
+    text = POLICY.replace(
+        'shop: {at: "sqlite:///shop.sqlite", region: eea}',
+        'shop: {at: "sqlite:///shop.sqlite", region: eea}\n  paper: {kind: outside}',
+    ).replace(
+        "{shop.orders: {item: transaction, at: recorded}}",
+        "{paper.orders: {item: transaction, at: recorded}}",
+    )
+    with shop(tmp_path / "atelier", text=text) as company:
+        with pytest.raises(TerminalError, match=r"paper\.orders"):
+            disclose(company, "printer", [buyer(1)], purpose="printing")
+        done = disclose(
+            company, "printer", [buyer(1)], purpose="printing", records={buyer(1): {"item": "a print"}}
+        )
+        assert done.columns == ("paper.orders.item",)
+
+
+def test_the_gates_memory_and_the_register_agree_on_who_is_refused(atelier: Company) -> None:
+    people = [buyer(n) for n in range(1, 12)]
+    done = disclose(atelier, "couriers", people, purpose="delivery")
+    allowed = {who for who in people if Gate.of(atelier).decide("delivery", person=who).allowed}
+    assert set(done.records) == allowed == {buyer(n) for n in range(1, 9)}
+
+
+def test_rows_past_their_limit_are_left_out(tmp_path: Path) -> None:
+    limited = (
+        POLICY + "retention:\n  orders: {keeps: orders, until: 24 months after recorded, then: delete}\n"
+    )
+    clock = Clock(datetime(2026, 6, 1, 12, tzinfo=UTC))
+    with shop(tmp_path / "atelier", clock, text=limited) as company:
+        with closing(sqlite3.connect(company.directory / "shop.sqlite")) as raw, raw:
+            raw.execute("UPDATE orders SET at = '2024-05-01T10:00:00+00:00' WHERE item = 'print 1-1'")
+        done = disclose(company, "printer", [buyer(1), buyer(2)], purpose="printing")
+        items = [row["item"] for who in (1, 2) for row in done.records[buyer(who)]["shop.orders"]]
+        assert items == ["print 1-2", "print 2-1", "print 2-2"]
