@@ -56,7 +56,7 @@ def build(
     with made(directory / "app.sqlite", COMPANIES / NAME / "schema.sql", url) as database:
         database.insert("customers", "id, name, email, country, closed_at", map(_row, customers))
         integrations = [
-            (number, customer.number, f"sealed:v1:{token(draw, 48)}", _endpoint(draw, customer.number))
+            (number, customer.number, token(draw, 48), _endpoint(draw, customer.number))
             for number, customer in enumerate([c for c in customers for _ in range(1 + c.number % 2)], 1)
         ]
         database.insert("integrations", "id, customer_id, token, endpoint", integrations)
@@ -77,7 +77,10 @@ def build(
 def plant(
     directory: Path, seed: int, *, now: datetime | None = None, url: str | None = None
 ) -> dict[str, str]:
-    """Break four promises; answers by promise how many rows break each, and how."""
+    """Break four promises; answers by promise how many rows break each, and how.
+
+    A fifth is broken until Kept comes: it alone can seal the tokens.
+    """
     draw, today = random.Random(f"plant {seed}"), seconds(now)
     with opened(url or directory / "app.sqlite") as database:
         last = database.number("SELECT max(id) FROM customers")
@@ -91,11 +94,13 @@ def plant(
         database.run("ALTER TABLE customers ADD COLUMN card TEXT")
         database.run("UPDATE customers SET card = '4242 4242 4242 4242' WHERE id % 10 = 1")
         cards = database.number("SELECT count(*) FROM customers WHERE card IS NOT NULL")
+        tokens = database.number("SELECT count(*) FROM integrations")
     return {
         "collection.cards": f"{cards} full numbers of cards",
         "collection.no-more": f"{cards} numbers of cards in a column nobody declared",
         "retention.account": f"{len(gone)} accounts closed more than 30 days ago",
         "retention.visits": f"{len(old)} sessions older than 13 months",
+        "security.tokens": f"{tokens} access tokens as the services gave them, for whoever reads the table",
     }
 
 

@@ -25,6 +25,7 @@ from kept.company import BEHIND_AN_API, Company
 from kept.controls.collection import mend as mending
 from kept.controls.registry import load
 from kept.controls.retention.enforce import sweep
+from kept.controls.security.sealing import resealing
 from kept.errors import KeptError
 from kept.evidence.board import Board, prove
 from kept.state.workflows import Workflows
@@ -39,7 +40,7 @@ class Example(Protocol):
     """Somebody in it, as a WHO."""
 
     def build(self, directory: Path, people: int, seed: int, *, url: str | None = None) -> None:
-        """Make the company's folder, with nothing broken; its database in SQLite, or in the PostgreSQL at `url`."""
+        """Make the folder, with nothing broken but what is not sealed yet; its database in SQLite, or at `url`."""
 
     def plant(self, directory: Path, seed: int, *, url: str | None = None) -> Mapping[str, str]:
         """Break promises in known ways; returns what was done, by promise id."""
@@ -278,6 +279,8 @@ def _changed(before: Board, after: Board) -> None:
 
 def _enforce(company: Company, workflows: Workflows, example: Example) -> None:
     sweep(company, workflows)
+    for store in resealing.stores(company):
+        resealing.apply(company, store)
     example.mend(
         lambda column: mending.clear(company, column),
         lambda table, source: mending.name_source(company, table, source),

@@ -225,6 +225,11 @@ def test_what_is_planted_is_what_kept_finds(planted: tuple[Path, dict[str, str]]
     if "collection.no-more" in said:
         cards = ask(directory / "app.sqlite", "SELECT count(*) FROM customers WHERE card IS NOT NULL")
         assert cards == [(said.pop("collection.no-more"),)] == [(said.pop("collection.cards"),)]
+    if "security.tokens" in said:
+        tokens = ask(
+            directory / "app.sqlite", "SELECT count(*) FROM integrations WHERE token NOT LIKE 'sealed%'"
+        )
+        assert tokens == [(said.pop("security.tokens"),)]
     assert past(directory, NOW) == said
     assert all(rows > 0 for rows in said.values())
 

@@ -115,6 +115,11 @@ def places(company: Company, store: str) -> list[Place]:
     return [Place.of(company, column) for column in columns]
 
 
+def stores(company: Company) -> list[str]:
+    """The stores of which the policy seals something."""
+    return sorted({one.store for one in Sealer.of(company).columns.values()})
+
+
 def apply(company: Company, store: str, progress: Progress = _silent) -> Resealed:
     """Seal every value of a store's sealed columns that stands open."""
     found = Resealed({})
