@@ -122,10 +122,11 @@ def _show(made: Plan) -> None:
     if made.losses:
         click.echo("What roles can see now, and no longer will:")
     for one in made.losses:
-        what = ", ".join(one.columns) if one.columns else "no column"
-        click.echo(f"  {one.role}: {one.table}: {what}")
+        table = one.table.replace('"', "")
+        if one.columns:
+            click.echo(f"  {one.role}: {table}: {', '.join(one.columns)}")
         if one.rows:
-            click.echo(f"    of the rest only rows {one.rows}")
+            click.echo(f"  {one.role}: {table}: of its rows it keeps {one.rows}")
     click.echo("What stays unguarded, and what only the gate can open:")
     for line in made.unguarded:
         click.echo(f"  {line}")

@@ -276,3 +276,96 @@ def test_a_masked_value_is_never_read_so_no_time_tells_it(guarded: Shop) -> None
     assert told.count("saw •••") == 3  # 1, 2 and 4: who is hidden isn't even masked
     [(wanted,)] = guarded.own(f"SELECT pg_get_viewdef('{view}'::regclass)")
     assert wanted.count("token") == 2  # whether there is one, and the name of the column
+
+
+def test_a_reference_to_a_hidden_row_tells_its_key_and_nothing_else(guarded: Shop) -> None:
+    """Whoever may insert rows that refer to a table learns which keys there are; never what stands there."""
+    told = noticed(
+        guarded,
+        "web",
+        "INSERT INTO posts VALUES (801, 3, 'x', now())",
+        "INSERT INTO posts VALUES (802, 900, 'x', now())",
+        "SELECT m.name, m.email FROM posts p JOIN members m ON m.id = p.member_id WHERE p.id = 801",
+        "SELECT body FROM posts WHERE id = 801",
+        "INSERT INTO posts VALUES (803, 3, 'x', now()) RETURNING body",
+        "DELETE FROM members WHERE id = 3 RETURNING name",
+        "CREATE TABLE mine (id integer REFERENCES members ON DELETE CASCADE)",
+    )
+    none_of(told)
+    assert "permission denied for table members" in told  # to refer to it from a table of one's own
+    assert guarded.own("SELECT name FROM members WHERE id = 3") == [("name3",)]
+
+
+def test_what_a_unique_column_holds_is_told_by_no_row(guarded: Shop) -> None:
+    """That an address is taken, the database says to whoever may insert it; of whom, it doesn't."""
+    told = noticed(
+        guarded,
+        "web",
+        "INSERT INTO members (id, name, email, joined_at) VALUES (950, 'x', 'm3@mail.example', now())",
+        "INSERT INTO members (id, name, email, joined_at) VALUES (950, 'x', 'm3@mail.example', now())"
+        " ON CONFLICT (email) DO UPDATE SET left_at = now() RETURNING id, name",
+        "INSERT INTO members (id, name, email, joined_at) VALUES (950, 'x', 'm3@mail.example', now())"
+        " ON CONFLICT DO NOTHING RETURNING id, name",
+    )
+    none_of(told, "name3", "secret-3", "(3,", "id)=(3)")
+    assert guarded.own("SELECT left_at FROM members WHERE id = 3") == [(None,)]
+
+
+def test_what_is_written_without_a_condition_tells_and_changes_no_hidden_row(guarded: Shop) -> None:
+    told = noticed(
+        guarded,
+        "web",
+        "UPDATE members SET name = 'all' RETURNING id, name, email",
+        "DELETE FROM comments RETURNING body",
+        "COPY members (name, email) TO STDOUT",
+        "COPY posts (body) TO STDOUT",
+    )
+    none_of(told)
+    assert "m4@mail.example" in told and "post of 4" in told
+    assert guarded.own("SELECT name FROM members WHERE id = 3") == [("name3",)]
+    assert guarded.own("SELECT body FROM comments") == [("comment on 3",)]
+
+
+def test_a_transaction_held_open_does_not_stay_fresh(guarded: Shop) -> None:
+    """What rests on a yes counts the time of each statement, not of the transaction it is in."""
+    [(policy,)] = guarded.own(
+        "SELECT pg_get_expr(polqual, polrelid) FROM pg_policy WHERE polname = %s",
+        f"kept_{guarded.role('news')}",
+    )
+    assert "statement_timestamp()" in policy and "now()" not in policy
+    with guarded.psql("news") as session:
+        session.execute("BEGIN")
+        assert session.execute("SELECT id FROM members").fetchall() == [(5,)]
+        guarded.own(
+            "UPDATE kept.seen SET at = statement_timestamp() - interval '60 minutes' + interval '1 second'"
+        )
+        for _ in range(60):
+            if not session.execute("SELECT id, pg_sleep(0.1) FROM members").fetchall():
+                break
+        assert session.execute("SELECT id FROM members").fetchall() == []
+
+
+def test_the_functions_of_a_longer_way_are_for_those_whose_rows_it_decides(guarded: Shop) -> None:
+    ways = guarded.own(
+        "SELECT proname FROM pg_proc WHERE proname LIKE 'way%' AND pronamespace = 'kept'::regnamespace"
+    )
+    assert ways
+    for (name,) in ways:
+        assert guarded.ask("web", f'SELECT kept."{name}"(4), kept."{name}"(3), kept."{name}"(900)') == [
+            (True, False, False)
+        ]
+        guarded.refused("report", f'SELECT kept."{name}"(4)')
+
+
+def test_whoever_becomes_a_member_of_a_role_is_bound_as_it_is(guarded: Shop) -> None:
+    guarded.own(f'GRANT "{guarded.role("web")}" TO "{guarded.role("report")}"')
+    told = noticed(
+        guarded,
+        "report",
+        "SELECT id, name, email FROM members WHERE id IN (3, 4)",
+        f'SET ROLE "{guarded.role("web")}"',
+        "SELECT id, name, email FROM members WHERE id IN (3, 4)",
+        "SELECT token FROM members",
+    )
+    none_of(told)
+    assert told.count("name4") == 2 and "permission denied" in told

@@ -7,9 +7,9 @@ import json
 import sqlalchemy as sa
 
 from kept.company import Company
-from kept.controls.purposes.guard import catalogue
+from kept.controls.purposes.guard import catalogue, counted
 from kept.controls.purposes.guard.carry import Carrier
-from kept.controls.purposes.guard.plan import SHOWN, Plan, database, make, recorded, run
+from kept.controls.purposes.guard.plan import SHOWN, Plan, database, make, recorded, run, undo
 from kept.controls.purposes.guard.readings import personal
 from kept.errors import KeptError, TerminalError
 from kept.evidence.entry import JSON
@@ -38,7 +38,8 @@ def apply(company: Company, store: str, by: str) -> Plan:
     decided = carrier.decided(store)
     with place.write() as connection:
         if before is not None and catalogue.read(connection, tables).own:
-            run(place, connection, before.undo)
+            counted.keep(place, connection)
+            undo(place, connection, before.undo)
         tables = tuple(t for t in tables if t in company.schemas[store].tables)
         if catalogue.read(connection, tables).print != plan.before:
             raise KeptError(
@@ -48,18 +49,9 @@ def apply(company: Company, store: str, by: str) -> Plan:
             )
         run(place, connection, plan.statements)
         carrier.put(store, connection, decided)
-        run(place, connection, plan.fills)
+        counted.put_back(place, connection, plan)
         _record(company, plan, catalogue.read(connection, tables).print, by)
-    entry: dict[str, JSON] = {
-        "act": "guard",
-        "store": store,
-        "plan": plan.digest,
-        "policy": plan.policy,
-        "statements": len(plan.statements),
-        "by": by,
-    }
-    Carrier(company).once()  # whatever anybody chose since it was decided who stands on the lists
-    company.ledger.append_many([(f"guard {store} {plan.digest} {company.clock().isoformat()}", entry)])
+    Carrier(company).once()  # whatever anybody chose since it was decided who stands on the lists; and groups
     return plan
 
 
@@ -72,7 +64,7 @@ def remove(company: Company, store: str, by: str) -> int:
     with place.write() as connection:
         stands = bool(catalogue.read(connection, tables).own)
         if stands:
-            run(place, connection, before.undo)
+            undo(place, connection, before.undo)
             if catalogue.read(connection, tables).own:
                 raise TerminalError("the schema `kept` could not be dropped", where=store)
     with company.state.write() as state:
@@ -84,6 +76,16 @@ def remove(company: Company, store: str, by: str) -> int:
 
 def _record(company: Company, plan: Plan, after: str, by: str) -> None:
     """Written before the database commits: a record of a guard that isn't there does no harm, the reverse would."""
+    entry: dict[str, JSON] = {
+        "act": "guard",
+        "store": plan.store,
+        "plan": plan.digest,
+        "policy": plan.policy,
+        "statements": len(plan.statements),
+        "by": by,
+    }
+    key = f"guard {plan.store} {plan.digest} {company.clock().isoformat()}"
+    company.ledger.append_many([(key, entry)])
     body = {
         "statements": plan.statements,
         "undo": plan.undo,

@@ -9,13 +9,18 @@ from typing import Final
 
 from kept.controls.purposes.guard import cards
 from kept.controls.purposes.guard.catalogue import READS, SCHEMA, Catalogue, Relation, quoted, text
-from kept.controls.purposes.guard.predicates import BUCKETS, Predicates, compares, probed
+from kept.controls.purposes.guard.predicates import BYTES, Predicates, compares, probed
 from kept.controls.purposes.guard.readings import Declared, Groups, Reading, Sight
 from kept.errors import KeptError
 
 DOTS: Final = "•••"
 PLAIN: Final = ("smallint", "integer", "bigint", "text", "character varying", "uuid")
 """Types of a key whose operators are PostgreSQL's own."""
+PUBLISHED: Final = (
+    "CREATE TABLE IF NOT EXISTS kept.published "
+    "(groups text PRIMARY KEY, of text NOT NULL, until timestamp NOT NULL);"
+)
+"""Up to which month each way of grouping (`of` a table) has been counted."""
 _CREATED: Final = "made by Kept's guard"
 
 
@@ -60,7 +65,7 @@ def write(
     writer = _Writer(said, live, words, Predicates(live, said.walks, minutes))
     sights = [writer.sight(one) for one in said.sights]
     groups = [writer.groups(one) for one in said.groups]
-    functions = list(writer.predicates.functions.values())
+    functions = writer.predicates.made()
     blocks = [writer.roles(schema_open), writer.lists(functions), writer.closed(), *sights, *groups]
     if never:
         blocks.append(writer.cards(never))
@@ -128,7 +133,9 @@ class _Writer:
         )
         says = (
             "Who may not be read for what (refused), and where a yes is needed, who gave it (granted): keys only, "
-            f"carried over from what people chose, objected to and had restricted. Readings: {told}."
+            "carried over by Kept from what people chose, objected to and had restricted. A filter of 8,000 bytes "
+            "tells of most people at once that they aren't refused; a function looks the others up. Numbers on the "
+            f"lists, each for whom these purposes may use: {told}."
         )
         return Block(says, (), (*made, *functions))
 
@@ -148,9 +155,9 @@ class _Writer:
         lines = [
             f"CREATE TABLE kept.filter_{number} (bits bytea NOT NULL);",
             f"ALTER TABLE kept.filter_{number} ALTER bits SET STORAGE PLAIN;",
-            f"INSERT INTO kept.filter_{number} VALUES (pg_catalog.decode(repeat('00', {BUCKETS // 8}), 'hex'));",
+            f"INSERT INTO kept.filter_{number} VALUES (pg_catalog.decode(repeat('00', {BYTES}), 'hex'));",
             f"CREATE FUNCTION kept.may_{number}({', '.join(types)}) RETURNS boolean\n"
-            f"  LANGUAGE plpgsql STABLE SECURITY DEFINER COST 1{path} AS $may$\nBEGIN\n"
+            f"  LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE COST 1{path} AS $may$\nBEGIN\n"
             f"  RETURN EXISTS (SELECT FROM {home.name} p WHERE {there})\n"
             f"    AND NOT EXISTS (SELECT FROM {probed(walk, reading, given, schema, inside=True)});\nEND $may$;",
             f"REVOKE EXECUTE ON FUNCTION kept.may_{number} FROM PUBLIC;",
@@ -172,12 +179,7 @@ class _Writer:
         """Nobody reads a table about people, but whom the blocks below let."""
         lines: list[str] = []
         for relation in self.live.relations:
-            who = dict.fromkeys(
-                "PUBLIC" if g.everybody else quoted(g.grantee)
-                for g in self.live.grants
-                if g.relation == relation.name and g.privilege in READS
-            )
-            lines += [f"REVOKE {', '.join(READS)} ON {relation.name} FROM {one} CASCADE;" for one in who]
+            lines += self._revoked(relation.name)
             if not relation.secured:
                 lines.append(f"ALTER TABLE {relation.name} ENABLE ROW LEVEL SECURITY;")
                 for command, clause in (
@@ -189,22 +191,26 @@ class _Writer:
                         f"CREATE POLICY kept_{command.lower()} ON {relation.name} FOR {command} {clause};"
                     )
         for view in self.live.views:
-            who = dict.fromkeys(
-                "PUBLIC" if g.everybody else quoted(g.grantee)
-                for g in self.live.grants
-                if g.relation == view.name and g.privilege in READS
-            )
-            lines += [f"REVOKE {', '.join(READS)} ON {view.name} FROM {one} CASCADE;" for one in who]
+            lines += self._revoked(view.name)
         says = (
             "What isn't declared isn't allowed: nobody reads a table about people or a view over one, refers to it or "
-            "watches its changes, unless a block below says so. Rights to insert, update and delete stay as they are."
+            "watches its changes, unless a block below says so. Rights to insert, update and delete stay as they are: "
+            "that is what the policies kept_insert, kept_update and kept_delete are for."
         )
         return Block(says, self.words(["never-undeclared"]), tuple(lines))
+
+    def _revoked(self, relation: str) -> list[str]:
+        who = dict.fromkeys(
+            "PUBLIC" if grant.everybody else quoted(grant.grantee)
+            for grant in self.live.grants
+            if grant.relation == relation and grant.privilege in READS
+        )
+        return [f"REVOKE {', '.join(READS)} ON {relation} FROM {', '.join(who)} CASCADE;"] if who else []
 
     def sight(self, one: Sight) -> Block:
         relation = self._relation(one.table)
         role = quoted(one.role)
-        condition = self.predicates.rows(one.table, one.readings, relation.name)
+        condition = self.predicates.rows(one.table, one.readings, relation.name, one.role)
         columns = ", ".join(map(quoted, one.columns))
         lines = [f"GRANT SELECT ({columns}) ON {relation.name} TO {role};"]
         if not relation.secured:
@@ -216,14 +222,16 @@ class _Writer:
             f"    {condition}\n  ) WITH CHECK (true);"
         )
         what = f"`{one.role}` reads {one.table}: {', '.join(one.columns)}"
-        if one.masked:
+        if (
+            one.masked and not relation.secured
+        ):  # a view of the owner's would pass by the company's own policies
             view = f"kept.{quoted(f'{one.table}_for_{one.role}')}"
             shown = [f"r.{quoted(c)}" for c in one.columns]
             shown += [
                 f"CASE WHEN r.{quoted(c)} IS NOT NULL THEN {text(DOTS)} END AS {quoted(c)}"
                 for c in one.masked
             ]
-            inside = self.predicates.rows(one.table, one.readings, "r")
+            inside = self.predicates.rows(one.table, one.readings, "r", one.role)
             lines += [
                 f"CREATE VIEW {view} WITH (security_barrier) AS SELECT {', '.join(shown)}\n"
                 f"  FROM {relation.name} r WHERE {inside};",
@@ -239,13 +247,14 @@ class _Writer:
         roles = ", ".join(map(quoted, one.roles))
         lines = (
             f"CREATE TABLE {table} ({columns}, month date NOT NULL, people bigint NOT NULL, rows bigint NOT NULL);",
-            "CREATE TABLE IF NOT EXISTS kept.published (groups text PRIMARY KEY, until timestamp NOT NULL);",
+            PUBLISHED,
             f"GRANT SELECT ON {table} TO {roles};",
         )
         says = (
             f"{roles.replace(chr(34), '`')}: groups, and no person. {one.name} has {', '.join(one.by)} and month, each "
             f"with {one.floor} people or more. A month is counted once, when it is over, without those who objected, "
-            "and never again: there is one way of grouping and no sum, so there is nothing to subtract."
+            "and never again: there is one way of grouping and no sum, so there is nothing to subtract. It is "
+            "filled when the guard stands, and then by `kept serve`."
         )
         return Block(says, self.words(one.purposes), lines)
 
@@ -264,6 +273,7 @@ class _Writer:
         allowed = self.predicates.rows(one.table, [one.reading], "r")
         return (
             f"WITH span AS (INSERT INTO kept.published AS p VALUES ({text(one.name)}, "
+            f"{text(one.table)}, "
             "pg_catalog.date_trunc('month', pg_catalog.now() AT TIME ZONE 'UTC')) ON CONFLICT (groups) DO UPDATE\n"
             "  SET until = excluded.until WHERE p.until < excluded.until RETURNING until),\n"
             f"since AS (SELECT coalesce((SELECT until FROM kept.published WHERE groups = {text(one.name)}), "
@@ -299,15 +309,34 @@ def rows_in_words(readings: Sequence[Reading]) -> str:
         purposes = (" and " if reading.every else " or ").join(reading.purposes)
         parts.append(
             {
-                "unless": f"of each {reading.kind}, unless they chose, objected or had restricted that none of "
-                f"{purposes} may use them, or a hold forbids it",
-                "asked": f"of a {reading.kind} only who said yes to {purposes}",
-                "looked": f"of a {reading.kind} only whom {purposes} may use, as the gate decides",
+                "unless": f"every {reading.kind}'s, but not where {_none_of(reading)} may use their data "
+                "(switched off, objected to, restricted or held)",
+                "asked": f"those of a {reading.kind} who said yes to {purposes}",
+                "looked": f"those of a {reading.kind} whose data {purposes} may use, as the gate decides",
             }[reading.mode]
         )
         if not reading.lasts:
-            parts.append("and none when Kept has carried over nothing for too long")
+            parts.append("and none while Kept has carried nothing over for too long")
     return ", ".join(parts)
+
+
+def _none_of(reading: Reading) -> str:
+    if len(reading.purposes) == 1:
+        return f"{reading.purposes[0]} no longer"
+    return ("not all of " if reading.every else "none of ") + ", ".join(reading.purposes)
+
+
+def _drop(role: str) -> str:
+    """Drops a role that a guard made, if it is still as it was made: nobody logs in as it or is a member of it."""
+    return (
+        "DO $drop$ BEGIN\n"
+        f"  IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE rolname = {text(role)} AND NOT rolcanlogin"
+        " AND NOT EXISTS (\n"
+        "    SELECT FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles o ON o.oid = m.member\n"
+        "    WHERE m.member = r.oid OR (m.roleid = r.oid AND o.rolname <> current_user)))\n"
+        f"  THEN DROP ROLE {quoted(role)}; END IF;\n"
+        "EXCEPTION WHEN dependent_objects_still_exist OR undefined_object THEN NULL; END $drop$;"
+    )
 
 
 def undone(live: Catalogue, said: Declared, made: Sequence[str], opened: Sequence[str]) -> list[str]:
@@ -330,9 +359,5 @@ def undone(live: Catalogue, said: Declared, made: Sequence[str], opened: Sequenc
     lines += [grant.sql() for grant in live.grants if grant.privilege in READS]
     lines.append(f"DROP SCHEMA {SCHEMA} CASCADE;")
     lines += [line.replace("GRANT", "REVOKE", 1).replace(" TO ", " FROM ") for line in opened]
-    lines += [
-        f"DO $drop$ BEGIN DROP ROLE {quoted(role)}; EXCEPTION WHEN dependent_objects_still_exist OR undefined_object "
-        "THEN NULL; END $drop$;"
-        for role in made
-    ]
+    lines += [_drop(role) for role in made]
     return lines

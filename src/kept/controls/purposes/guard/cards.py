@@ -57,6 +57,7 @@ BEGIN
   IF given !~ '[0-9０-９].*[0-9０-９]' OR length(given) < 12 THEN RETURN false; END IF;
   plain := translate(given, '０１２３４５６７８９', '0123456789');
   plain := regexp_replace(plain, U&'[\200B-\200F\2060\FEFF\00AD]', '', 'g');
+  plain := regexp_replace(plain, U&'[\00A0\1680\2000-\200A\2028\2029\202F\205F\3000]', ' ', 'g');
   IF length(regexp_replace(plain, '[^0-9]', '', 'g')) < 12 THEN RETURN false; END IF;
   -- what looks like one and is none: a UUID, a digest, an IBAN
   plain := regexp_replace(plain, '\m[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\M', ' # ', 'g');

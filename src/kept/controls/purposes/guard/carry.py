@@ -24,7 +24,7 @@ from kept.controls.choices.news import _STAMP
 from kept.controls.purposes.declare import Purpose
 from kept.controls.purposes.guard.catalogue import quoted
 from kept.controls.purposes.guard.plan import database, guardable, recorded, run
-from kept.controls.purposes.guard.predicates import BUCKETS, buckets
+from kept.controls.purposes.guard.predicates import BYTES, places
 from kept.controls.purposes.guard.readings import Declared, Reading, declared
 from kept.controls.rights.people import Person, person_of
 from kept.policy.words import covers
@@ -259,12 +259,12 @@ class Carrier:
 
     def _filter(self, connection: Connection, reading: Reading, columns: Sequence[tuple[str, str]]) -> None:
         """Set the bits of all who are on a list, and no others."""
-        own = buckets([f"l.{quoted(c)}" for c, _ in columns], [kind for _, kind in columns])
-        query = f"SELECT DISTINCT unnest(ARRAY[{', '.join(own)}]) FROM kept.{reading.list} l"
-        query += f" WHERE l.reading = {reading.number}"
-        bits = bytearray(BUCKETS // 8)
-        for found in connection.scalars(sa.text(query)):
-            bits[found >> 3] |= 1 << (found & 7)
+        byte, mask = places([f"l.{quoted(c)}" for c, _ in columns], [kind for _, kind in columns])
+        query = f"SELECT {byte}, bit_or({mask}) FROM kept.{reading.list} l"
+        query += f" WHERE l.reading = {reading.number} GROUP BY 1"
+        bits = bytearray(BYTES)
+        for at, mine in connection.exec_driver_sql(query.replace("%", "%%")):
+            bits[at] = mine
         connection.execute(
             sa.text(f"UPDATE kept.filter_{reading.number} SET bits = :bits"), {"bits": bytes(bits)}
         )

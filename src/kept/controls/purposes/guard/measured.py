@@ -17,13 +17,14 @@ from kept.company import Company
 from kept.controls.purposes.declare import Purpose
 from kept.controls.purposes.guard import catalogue
 from kept.controls.purposes.guard.catalogue import Catalogue, quoted
-from kept.controls.purposes.guard.plan import recorded
-from kept.controls.purposes.guard.readings import Declared, declared
+from kept.controls.purposes.guard.plan import MINUTES, SETTING, recorded
+from kept.controls.purposes.guard.readings import Declared, Reading, declared, own_columns
 from kept.datamap.edges import plain, store_of
 from kept.errors import KeptError
 from kept.evidence.proof import Proof
 from kept.policy.entry import Promise
 from kept.stores.postgresql import PostgreSQLStore
+from kept.stores.walk import Walk
 
 NAMED: Final = 3  # roles named before "and N more"
 HIDDEN: Final = 20  # people asked for whom a role may not see
@@ -76,8 +77,8 @@ def _places(company: Company, promise: Purpose) -> dict[str, tuple[str, ...]]:
     return {store: tuple(dict.fromkeys(tables)) for store, tables in found.items()}
 
 
-def _unproven(says: str, *, kind_probe: bool = False) -> Proof:
-    return Proof("probe" if kind_probe else "measure", "unproven", says)
+def _unproven(says: str, *, kind_probe: bool = False, unseen: bool = False) -> Proof:
+    return Proof("probe" if kind_probe else "measure", "unproven", says, unseen=unseen)
 
 
 def _granted(company: Company, store: str, tables: Sequence[str]) -> Proof:
@@ -85,18 +86,33 @@ def _granted(company: Company, store: str, tables: Sequence[str]) -> Proof:
     if place is None:
         return _unproven(f"`{store}` doesn't answer: {company.unreachable.get(store, 'it is not open')}.")
     if not isinstance(place, PostgreSQLStore):
+        if place.dialect == "sqlite":
+            return _unproven(
+                f"`{store}` is a file and has no roles: whoever may open the file reads all of it.",
+                unseen=True,
+            )
         return _unproven(
-            f"`{store}` ({place.dialect}) has no roles that could be looked at: whoever opens it reads all of it."
+            f"Kept doesn't look at the accounts of `{store}` ({place.dialect}): it can't say who reads it."
         )
     if not company.policy.stores[store].roles:
         return _unproven(f"The file doesn't say which database role serves which purpose of `{store}`.")
     said = declared(company, store)
     with place.read() as connection:
         live = catalogue.read(connection, said.tables)
-    return _judged(company, said, live, tables)
+        late = _late(connection, company) if live.own else False
+    return _judged(company, said, live, tables, late=late)
 
 
-def _judged(company: Company, said: Declared, live: Catalogue, tables: Sequence[str]) -> Proof:
+def _late(connection: Connection, company: Company) -> bool:
+    """Whether nobody has carried over what people choose for as long as closes what rests on a yes."""
+    if not connection.scalar(sa.text("SELECT pg_catalog.to_regclass('kept.seen') IS NOT NULL")):
+        return False  # then the guard isn't what was applied
+    minutes = int(company.settings.get(SETTING, MINUTES))
+    query = "SELECT at < pg_catalog.now() - :minutes * interval '1 minute' FROM kept.seen"
+    return bool(connection.scalar(sa.text(query), {"minutes": minutes}))
+
+
+def _judged(company: Company, said: Declared, live: Catalogue, tables: Sequence[str], *, late: bool) -> Proof:
     """Only what concerns these tables and the views over them."""
     allowed = {(one.role, one.table): set(one.columns) for one in said.sights}
     beyond, strangers, looked = list[str](), list[str](), 0
@@ -137,6 +153,11 @@ def _judged(company: Company, said: Declared, live: Catalogue, tables: Sequence[
     if strangers:
         who = _some([f"`{one}`" for one in strangers])
         says = f"In `{said.store}` {who} can read it, and the file names no purpose of theirs."
+        return Proof("measure", "unproven", says, counts)
+    if late:
+        says = (
+            f"The guard of `{said.store}` hasn't been told what people chose for too long: run `kept serve`."
+        )
         return Proof("measure", "unproven", says, counts)
     says = (
         f"In `{said.store}` the roles {', '.join(said.roles)} read what their purposes use, and nobody else reads it "
@@ -196,27 +217,33 @@ def _forbidden(
     if not live.own:
         return
     for sight in sights.values():
+        table = live.relation(sight.table)
         for reading in sight.readings:
             walk = said.walks[reading.kind]
-            home = live.relation(walk.root.table)
-            if reading.mode != "unless" or home is None or sight.table != walk.root.table:
+            ways = own_columns(walk, sight.table)
+            if table is None or not ways:
                 continue
-            own = " AND ".join(f"p.{quoted(c)} = :key{n}" for n, c in enumerate(walk.root.person))
-            hidden = connection.execute(
-                sa.text(
-                    f"SELECT {', '.join(map(quoted, walk.root.person))} FROM kept.{reading.list}"
-                    f" WHERE reading = :reading LIMIT {HIDDEN}"
-                ),
-                {"reading": reading.number},
-            ).all()
-            for key in hidden:
+            for key in _hidden(connection, live, reading, walk):
                 values = {f"key{n}": part for n, part in enumerate(key)}
-                yield (
-                    f"somebody it may not ({sight.table})",
-                    f"SELECT 1 FROM {home.name} p WHERE {own}",
-                    True,
-                    values,
-                )
+                for way in ways:
+                    own = " AND ".join(f"p.{quoted(c)} = :key{n}" for n, c in enumerate(way))
+                    statement = f"SELECT 1 FROM {table.name} p WHERE {own}"
+                    yield f"rows of somebody it may not ({sight.table})", statement, True, values
+
+
+def _hidden(connection: Connection, live: Catalogue, reading: Reading, walk: Walk) -> Sequence[Sequence[Any]]:
+    """The keys of some people whom a reading may not see, by the lists."""
+    home = live.relation(walk.root.table)
+    if home is None:
+        return []
+    keys = ", ".join(f"p.{quoted(c)}" for c in walk.root.person)
+    on = " AND ".join(f"l.{quoted(c)} = p.{quoted(c)}" for c in walk.root.person)
+    there = "EXISTS" if reading.mode == "unless" else "NOT EXISTS"
+    query = (
+        f"SELECT {keys} FROM {home.name} p WHERE {there} (SELECT FROM kept.{reading.list} l"
+        f" WHERE l.reading = :reading AND {on}) LIMIT {HIDDEN}"
+    )
+    return connection.execute(sa.text(query), {"reading": reading.number}).all()
 
 
 def _seen(connection: Connection, role: str, statement: str, values: dict[str, Any]) -> str | None:

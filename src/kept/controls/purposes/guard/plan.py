@@ -20,7 +20,7 @@ from kept.controls.purposes.guard import blocks as written
 from kept.controls.purposes.guard import catalogue
 from kept.controls.purposes.guard.blocks import Block, Words, rows_in_words
 from kept.controls.purposes.guard.catalogue import Catalogue, quoted
-from kept.controls.purposes.guard.readings import Declared, Sight, declared
+from kept.controls.purposes.guard.readings import Declared, Groups, Sight, declared
 from kept.controls.registry import sentence
 from kept.errors import KeptError, TerminalError
 from kept.policy.entry import Promise
@@ -30,6 +30,7 @@ from kept.stores.sql import SQLStore
 
 MINUTES: Final = 60  # after which what rests on a yes is closed, where nothing was carried over
 SETTING: Final = "KEPT_GUARD_MINUTES"
+OLDEST: Final = 150000
 SHOWN: Final = "guard shown"
 
 
@@ -68,12 +69,14 @@ class Plan:
     blocks: tuple[Block, ...]
     undo: tuple[str, ...]
     fills: tuple[str, ...]
+    groups: tuple[Groups, ...]
     made: tuple[str, ...]
     losses: tuple[Loss, ...]
     unguarded: tuple[str, ...]
     stands: bool
     replaces: bool
     before: str  # the fingerprint of what it was made for
+    first: tuple[str, ...]  # what takes another guard away, where one stands
 
     @property
     def statements(self) -> tuple[str, ...]:
@@ -86,7 +89,13 @@ class Plan:
 
     def sql(self) -> str:
         """The whole migration."""
-        return "BEGIN;\n\n" + "\n\n".join(block.sql() for block in self.blocks) + "\n\nCOMMIT;\n"
+        says = (
+            "Another guard stands, and is taken away first: what stood before it is restored. (`kept guard apply` "
+            "keeps the months that were counted; these statements alone don't.)"
+        )
+        first = [Block(says, (), self.first)] if self.first else []
+        told = "\n\n".join(block.sql() for block in (*first, *self.blocks))
+        return f"BEGIN;\nSET LOCAL lock_timeout = '5s';\n\n{told}\n\nCOMMIT;\n"
 
 
 def database(company: Company, store: str) -> PostgreSQLStore:
@@ -97,7 +106,9 @@ def database(company: Company, store: str) -> PostgreSQLStore:
         raise KeptError(f"it can't be guarded: {why}", where=store)
     if not isinstance(found, PostgreSQLStore):
         raise KeptError(
-            f"{found.dialect} knows no roles: whoever opens it reads all of it",
+            "a file knows no roles: whoever opens it reads all of it"
+            if found.dialect == "sqlite"
+            else f"Kept makes no guard in {found.dialect}",
             help="the guard needs PostgreSQL; elsewhere the gate in the application is all there is",
             where=store,
         )
@@ -122,16 +133,22 @@ def make(company: Company, store: str) -> Plan:
         base = live
         if record is not None and live.own:
             nested = connection.begin_nested()
-            run(place, connection, record.undo)
+            undo(place, connection, record.undo)
             base = catalogue.read(connection, said.tables)
             nested.rollback()
         opened = _schemas(connection, base, said)
     minutes = int(company.settings.get(SETTING, MINUTES))
     made = tuple(role for role in said.roles if base.role(role) is None)
+    if made and not base.may_make_roles:
+        raise TerminalError(
+            f"{live.me} may not make roles, and there is no {', '.join(made)}",
+            help="make them first: " + " ".join(f"CREATE ROLE {quoted(role)} NOLOGIN;" for role in made),
+            where=store,
+        )
     blocks, fills = written.write(
         said, base, _words(company), minutes=minutes, never=_never(company), schema_open=opened
     )
-    undo = written.undone(base, said, made, opened)
+    undoing = written.undone(base, said, made, opened)
     statements = tuple(line for block in blocks for line in block.statements)
     stands = (
         record is not None
@@ -143,14 +160,16 @@ def make(company: Company, store: str) -> Plan:
         store,
         str(company.policy.source.digest),
         tuple(blocks),
-        tuple(undo),
+        tuple(undoing),
         tuple(fills),
+        said.groups,
         made,
         tuple(_losses(live, said)),
         tuple(_unguarded(base, said)),
         stands,
         bool(live.own) and not stands,
         base.print,
+        record.undo if record is not None and live.own and not stands else (),
     )
 
 
@@ -190,7 +209,27 @@ def run(store: SQLStore, connection: Connection, statements: Sequence[str]) -> N
         raise store.told(error) from None
 
 
+def undo(store: SQLStore, connection: Connection, statements: Sequence[str]) -> None:
+    """Carry out statements that take a guard away; what they are about may be gone since, with a migration."""
+    driver: Any = connection.connection.driver_connection
+    for statement in statements:
+        try:
+            with driver.transaction():
+                driver.execute(statement)
+        except (
+            psycopg.errors.UndefinedTable,
+            psycopg.errors.UndefinedColumn,
+            psycopg.errors.UndefinedObject,
+            psycopg.errors.InvalidSchemaName,
+        ):
+            continue
+        except psycopg.Error as error:
+            raise store.told(error) from None
+
+
 def _refuse(live: Catalogue, store: str, record: Record | None) -> None:
+    if live.version < OLDEST:
+        raise TerminalError("it is older than PostgreSQL 15", where=store)
     if live.own and record is None:
         raise TerminalError(
             "a schema `kept` stands there that this company's Kept has no record of",
@@ -271,6 +310,10 @@ def _losses(live: Catalogue, said: Declared) -> list[Loss]:
     return found
 
 
+def _plain(name: str) -> str:
+    return name.replace('"', "")
+
+
 def _unguarded(live: Catalogue, said: Declared) -> list[str]:
     """What no guard in the database can hold back, and why."""
     found = []
@@ -279,12 +322,24 @@ def _unguarded(live: Catalogue, said: Declared) -> list[str]:
             declared_ = (
                 "; it serves purposes of the file: give it other rights" if role.name in said.roles else ""
             )
-            found.append(f"`{role.name}` {role.unbound}: nothing here binds it{declared_}")
-    found += [f"`{role}` and `{purpose}`: {why}" for role, purpose, why in said.refused]
+            found.append(f"`{role.name}` {role.unbound}; nothing here binds it{declared_}")
+    found += [f"`{role}`, for {purpose}: {why}" for role, purpose, why in said.refused]
     found += [
-        f"view {view.name} shows tables of the guard with the rights of {view.owner}: closed to everybody else"
+        f"`{table}` is no table of this database that can be guarded (a view, a foreign table, or not there)"
+        for table in said.tables
+        if live.relation(table) is None
+        and not any(view.name.endswith(f".{quoted(table)}") for view in live.views)
+    ]
+    found += [
+        f"`{sight.role}` gets no view of {sight.table} with {', '.join(sight.masked)} masked: the table has policies "
+        "of its own, and such a view would pass by them"
+        for sight in said.sights
+        if sight.masked and (there := live.relation(sight.table)) is not None and there.secured
+    ]
+    found += [
+        f"view {_plain(view.name)} shows guarded tables with the rights of {view.owner}: closed to everybody else"
         if view.kind == "v"
-        else f"materialized view {view.name} is a copy, as of its last refresh: closed to everybody but {view.owner}"
+        else f"materialized view {_plain(view.name)} is a copy, as of its last refresh: closed to all but {view.owner}"
         for view in live.views
         if not view.asks
     ]
@@ -297,7 +352,7 @@ def _unguarded(live: Catalogue, said: Declared) -> list[str]:
         for name in live.defaults
     ]
     found += [
-        f"policy `{name}` on {relation} stands already: the guard's is added to it, and both must agree"
+        f"policy `{name}` on {_plain(relation)} stands already: the guard's is added to it, and both must agree"
         for relation, name, *_ in live.policies
     ]
     for sight in said.sights:

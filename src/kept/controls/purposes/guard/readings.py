@@ -119,15 +119,16 @@ def personal(policy: Policy, store: str) -> tuple[str, ...]:
 def row_refusal(policy: Policy, entry: Purpose) -> str | None:
     """Why a purpose sees no rows in the database: what it asks for besides, no database can tell."""
     if entry.groups:
-        return f"sees groups of {entry.groups} or more"
+        return f"no row, only groups of {entry.groups} or more"
     if entry.case:
-        return f"needs a case (`{entry.case[0]}`) and its record: `kept look` opens it"
+        return f"no row: it needs a case (`{entry.case[0]}`) and its record: `kept look` opens it"
     if entry.needs:
-        return f"needs `{entry.needs[0]}`, on record: ask the gate"
+        return f"no row: it needs `{entry.needs[0]}`, on record: ask the gate"
     if entry.during is not None or any(name in policy.links for name in entry.unless):
-        return "depends on a link that stands at that moment: ask the gate"
+        return "no row: it depends on a link that stands at that moment: ask the gate"
     if entry.by and all(policy.is_staff(str(who)) for who in entry.by):
-        return f"is for {', '.join(map(str, entry.by))} by name, and every look is on record: `kept look` opens it"
+        who = ", ".join(map(str, entry.by))
+        return f"no row: it is for {who} by name, and every look is on record: `kept look` opens it"
     return None
 
 
