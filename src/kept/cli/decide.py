@@ -42,7 +42,8 @@ def listed(folder: Path | None, every: bool, form: str) -> None:
         change = one.change
         cells = "—"
         if change is not None:
-            cells = "; ".join(f"{name} = {value}" for name, value in change.cells.items()) or "an end"
+            cells = "; ".join(f"{name} = {value or '(nothing)'}" for name, value in change.cells.items())
+            cells = cells or "an end"
         who = str(change.person) if change is not None else "—"
         by = f"{one.proposed:%Y-%m-%d}" + (f" by {one.proposed_by}" if one.proposed_by else "")
         table.add_row(one.id, one.purpose, who, cells, by, _state(one))
@@ -91,8 +92,10 @@ def propose(
 
 
 def _answering(answer: deciding.Answer) -> click.Command:
+    then = "it is carried out" if answer == "yes" else "nothing is changed"
+
     @click.command(
-        answer, help=f"Say {answer} to a proposal, by name; it is carried out, and the person is told."
+        answer, help=f"Say {answer} to a proposal, by name; {then}, and whom `tells` names is told."
     )
     @click.argument("id")
     @directory

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 from kept.company import Company
 from kept.controls.purposes.decisions import deciding, seen
 from kept.controls.purposes.decisions.change import Change, purpose_of, refuse
-from kept.controls.purposes.decisions.letter import letter
+from kept.controls.purposes.decisions.letter import letter, outcome
 from kept.controls.purposes.decisions.queue import (
     ACCEPTED,
     ALTERED,
@@ -65,11 +65,11 @@ def carry(company: Company, workflows: Workflows, id: str) -> str | None:
         if not mine:
             return "another worker is at it"
         found = one(company, id)
-        if found.altered:
-            return f"decision {id}: {ALTERED}"
-        if found.ruling is None:
+        if found.ruling is None and not found.altered:
             return None
         try:
+            if found.altered:
+                raise KeptError(f"decision {id}: {ALTERED}")
             company.agree()
             purpose = purpose_of(company, found.purpose)
             if found.state == ACCEPTED and endings.sets_end(company.policy, purpose):
@@ -167,7 +167,7 @@ class Decide:
         if TOLD in company.state.notes(found.act):
             return
         policy, due = company.policy, company.clock() + tasks.USUAL
-        what = f"tell them what was decided (`{found.purpose}`: {found.state})"
+        what = f"tell them what was decided (`{found.purpose}`): " + outcome(found, change)
         address = address_of(company, change.person) if company.can_write else None
         told: dict[str, int] = {}
         by_hand: dict[str, str] = {}

@@ -194,7 +194,8 @@ def _gate(company: Company, purpose: Purpose, change: Change, ruling: Ruling) ->
         why = _not_theirs(company, purpose, change, ruling)
     if why is not None:
         kind = TransientError if found.unsure else KeptError
-        raise kind(f"it can't be decided: {why}", help=" ".join(found.clause) or None)
+        clause = f" ({', '.join(found.clause)})" if found.clause else ""
+        raise kind(f"it can't be decided: {why}{clause}", where="ID")
 
 
 def _not_theirs(company: Company, purpose: Purpose, change: Change, ruling: Ruling) -> str | None:

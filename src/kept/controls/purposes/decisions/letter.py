@@ -24,12 +24,7 @@ def letter(company: Company, purpose: Purpose, found: Proposal, change: Change, 
     else:
         first = f"On {day} {who} decided to change {what}, and it was done."
     paragraphs = [first, f"What it was for: {words_of(purpose.name)}."]
-    if found.state != REFUSED:
-        paragraphs += [
-            f"It now reads: {value}" if value else "It was removed." for value in change.cells.values()
-        ]
-    if found.ruling is not None and found.ruling.why:
-        paragraphs.append(f"The reason given: {found.ruling.why}")
+    paragraphs += _outcome(found, change)
     contact = next(
         (c["email"] for party in policy.us() for c in party.contacts.values() if "email" in c), None
     )
@@ -43,6 +38,20 @@ def letter(company: Company, purpose: Purpose, found: Proposal, change: Change, 
     paragraphs.append((us[0].label if us else policy.name) + (f"\n{contact}" if contact else ""))
     subject = f"{policy.name}: something about you was decided"
     return Letter(address, subject, "\n\n".join(paragraphs) + "\n", reply_to=contact)
+
+
+def outcome(found: Proposal, change: Change) -> str:
+    """The same in a line, for a member of staff who tells it."""
+    return " ".join(["No." if found.state == REFUSED else "Yes.", *_outcome(found, change)])
+
+
+def _outcome(found: Proposal, change: Change) -> list[str]:
+    told = []
+    if found.state != REFUSED:
+        told = [f"It now reads: {value}" if value else "It was removed." for value in change.cells.values()]
+    if found.ruling is not None and found.ruling.why:
+        told.append(f"The reason given: {found.ruling.why}")
+    return told
 
 
 def _by(policy: Policy, role: str) -> str:

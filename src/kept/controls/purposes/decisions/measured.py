@@ -115,7 +115,7 @@ def _unchanged(company: Company, purpose: Purpose) -> Proof:
         return Proof("measure", "unproven", says, measured)
     new = f"; {found.new} are new" if found.new else ""
     says = (
-        f"Of {found.rows} rows of `{what}`, none was changed since it was last seen without a decision{new}."
+        f"Of {found.rows - found.new} rows of `{what}` seen before, none was changed without a decision{new}."
     )
     return Proof("measure", "kept", says, measured)
 
@@ -160,7 +160,7 @@ def _queue(company: Company, purpose: Purpose) -> Proof:
         )
         return Proof("measure", "broken", says, measured)
     if waits or by_hand:
-        says = f"{waits} decisions are not carried out yet, and {by_hand} tasks to tell people are open."
+        says = f"{waits} decisions are not carried out yet, and {by_hand} tasks of telling somebody are open."
         return Proof("measure", "unproven", says, measured)
     waited = f", {long} of them for more than {OLD.days} days" if long else ""
     if not decided:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 
 from kept.company import Company
 from kept.controls.purposes.decisions import seen
@@ -24,6 +24,7 @@ from kept.controls.rights.answers.access import with_facts
 from kept.controls.rights.correct import excepted
 from kept.controls.rights.people import Person
 from kept.errors import KeptError
+from kept.state.database import insert
 from kept.state.tables import acts, tasks
 from kept.state.uses import proposals
 from kept.stores.correct import rehearse
@@ -130,17 +131,16 @@ def propose(
     pseudonym = company.pseudonyms.of([who])[who]
     id, now = id or secrets.token_hex(16), company.clock()
     made = Proposal(id, purpose, OPEN, now, pseudonym, proposed_by=by.strip(), change=change)
-    with company.state.write() as connection:
-        connection.execute(
-            insert(proposals).values(
-                id=id,
-                purpose=purpose,
-                pseudonym=pseudonym,
-                sealed=_sealed(company, made),
-                proposed=now.isoformat(),
-                state=OPEN,
-            )
-        )
+    written = {
+        "id": id,
+        "purpose": purpose,
+        "pseudonym": pseudonym,
+        "sealed": _sealed(company, made),
+        "proposed": now.isoformat(),
+        "state": OPEN,
+    }
+    with company.state.write() as connection:  # the same sent twice at once is one, too
+        connection.execute(insert(connection, proposals).values(written).on_conflict_do_nothing())
     record(company, made)
     return id
 
@@ -159,8 +159,9 @@ def record(company: Company, found: Proposal) -> None:
 
 
 def listing(company: Company, *, states: Sequence[str] = (OPEN, ACCEPTED)) -> list[Proposal]:
-    """The proposals in some states, the oldest first."""
-    query = select(proposals).where(proposals.c.state.in_(states)).order_by(proposals.c.proposed)
+    """The proposals in some states, the oldest first; and any in a state that there isn't, so that none can be hid."""
+    chosen = proposals.c.state.in_(states) | proposals.c.state.not_in(ALL)
+    query = select(proposals).where(chosen).order_by(proposals.c.proposed)
     with company.state.read() as connection:
         rows = connection.execute(query).all()
     return [_proposal(company, row) for row in rows]
