@@ -145,7 +145,8 @@ def request(random: Random, found: World) -> dict[str, Any]:
     group, by, case = None, None, None
     if "groups" in use:
         group = random.randint(use["groups"] - 2, use["groups"] + 30)
-        who = None if random.random() < 0.9 else who
+        who = None if random.random() < 0.8 else who
+        group = group if who is None or random.random() < 0.5 else None
     elif random.random() < 0.02:
         group = 50
     roles = use.get("by", []) or [*STAFF, "staff"]

@@ -8,7 +8,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
+
 from kept.controls.choices.deciding import Decision
+from kept.controls.purposes import enforce
 from kept.controls.purposes.enforce import Gate
 from kept.controls.rights.people import Person
 from tests.acceptance.gate_worlds import DATA, World, person, request, world
@@ -282,7 +285,7 @@ def test_nobody_moves_elsewhere_by_saying_so(tmp_path: Path) -> None:
     random, tried = Random(7), 0
     with world(tmp_path / "lumi", random, purposes=40) as found:
         gate = Gate.of(found.company)
-        for _ in range(4000):
+        for _ in range(6000):
             ask = request(random, found)
             if gate.decide(**given(ask)).rule != "region":
                 continue
@@ -301,15 +304,19 @@ def test_nobody_moves_elsewhere_by_saying_so(tmp_path: Path) -> None:
     assert tried > 500
 
 
-def test_a_flood_of_odd_questions_fills_no_memory(tmp_path: Path) -> None:
+def test_a_flood_of_odd_questions_fills_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enforce, "REFUSALS", 100)
+    monkeypatch.setattr(enforce, "ASKERS", 50)
     random = Random(5)
     with world(tmp_path / "lumi", random, purposes=30) as found:
         gate = Gate.of(found.company)
         for number in range(30_000):
             names = tuple(random.choices(DATA, k=random.randint(1, 5)))
-            gate.decide(
-                f"p{number % 30}", names, person=person("member:3"), signals=frozenset({f"s{number}"})
-            )
+            by = f"engineer:{number}" if number % 2 else None
+            odd = frozenset({f"s{number}"})
+            gate.decide(f"p{number % 30}", names, person=person(f"member:{number % 5}"), by=by, signals=odd)
         assert len(gate.uses.known) <= 10_000 and len(gate.uses.alone) <= 10_000
-        known = gate.choices.known[Person("member", ("3",))]
-        assert len(known.standing) <= 4 and len(known.refused) <= 64
+        bases = [gate.choices.known[Person("member", (f"{number}",))] for number in range(1, 5)]
+        assert 10 < sum(len(some) for known in bases for some in known.refused.values()) <= 100
+        assert all(len(known.standing) <= 4 and not known.decided for known in bases)
+        assert 0 < len(gate._roles) <= 50

@@ -50,7 +50,7 @@ class Decision:
     floor: int | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Basis:
     """What decisions about somebody rest on, until when (on `time.monotonic`), and what was decided."""
 
@@ -65,9 +65,9 @@ class Basis:
     )  # the newest yes or no to each (`history.standing`)
     decided: dict[tuple[str, str | None, frozenset[str]], Decision] = field(default_factory=dict)
     standing: dict[frozenset[str], int] = field(default_factory=dict)  # `purposes.gate.standing`, by signals
-    refused: dict[tuple[object, frozenset[str]], Decision] = field(
+    refused: dict[frozenset[str], dict[object, Decision]] = field(
         default_factory=dict
-    )  # uses of the same gate
+    )  # uses of the same gate, by signals
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,13 @@ class Rulings:
             if signals <= SIGNALS:
                 known.decided[asked] = found
         return found
+
+    def judge(
+        self, known: Basis, purpose: str, channel: str | None, signals: frozenset[str] = NONE
+    ) -> Decision:
+        """The same, and nothing is kept: for whoever asks about every purpose there is."""
+        plan = self.plan(purpose, channel)
+        return plan if isinstance(plan, Decision) else self._decide(known, plan, signals)
 
     def plan(self, purpose: str, channel: str | None) -> Plan | Decision:
         """What a purpose waits for; a decision where nobody may be written to by it."""

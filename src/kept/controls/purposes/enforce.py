@@ -14,6 +14,7 @@ process, and within a second in every other; where they are, how old, and the li
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -36,7 +37,8 @@ from kept.controls.rights.people import Person
 from kept.errors import KeptError
 
 NO_EVIDENCE: Final[Mapping[str, str]] = {}
-REFUSALS: Final = 64  # remembered of one person
+REFUSALS: Final = 1 << 18  # remembered, of all people together
+ASKERS: Final = 10_000  # words for who asks that were read before
 
 
 class Gate:
@@ -49,6 +51,10 @@ class Gate:
         self.standing = Standing(company, self.uses, self.choices.rulings)
         self._alone, self._compiled = self.uses.alone, self.uses.known
         self._known = self.choices.known
+        self._roles: dict[str, str] = {}  # of whoever asks, as far as they are written well
+        self._refusals: deque[tuple[dict[object, Decision], Use]] = (
+            deque()
+        )  # each, the oldest first, where it stands
 
     @classmethod
     def of(cls, company: Company) -> Gate:
@@ -83,11 +89,12 @@ class Gate:
         `unsure` wherever nobody can tell. Whatever is asked, and however oddly, the answer is a decision.
         """
         try:  # what is known already; a list among what is asked can't be looked up so, and is looked at below
-            use = (
-                self._alone.get((purpose, data, channel))
-                if by is None
-                else self._asked_for((purpose, data, channel), by)
-            )
+            if by is None:
+                use = self._alone.get((purpose, data, channel))
+            else:
+                use = self._compiled.get((purpose, data, channel))
+                if use is not None and self._roles.get(by) not in use.staff:
+                    use = None
             if use is not None and group is None:
                 known = self._known.get(person)  # type: ignore[arg-type]  # of nobody nothing is known
                 if known is not None:
@@ -97,7 +104,8 @@ class Gate:
                         if bits is not None and bits & wanted == wanted:
                             self.choices.news.asked += 1
                             return use.allowed
-                        found = known.refused.get((use, signals))
+                        refused = known.refused.get(signals)
+                        found = refused.get(use) if refused is not None else None
                         if found is not None:
                             self.choices.news.asked += 1
                             return found
@@ -156,16 +164,6 @@ class Gate:
 
     # One use, slowly: with everything that is asked of it.
 
-    def _asked_for(self, asked: tuple[str, Names, str | None], by: str) -> Use | None:
-        """The use, where whoever asks is of the staff, and nothing but that and the person decides."""
-        use = self._compiled.get(asked)
-        if use is None:
-            return None
-        role, _, key = by.partition(":")
-        return (
-            use if role in use.staff and by[-1] != ":" and len(key) <= LONGEST and key.isprintable() else None
-        )
-
     def _decide(
         self,
         purpose: Any,
@@ -219,6 +217,10 @@ class Gate:
             if is_role(self.company.policy, role):
                 return use.others
             return use.no("by", f"`{use.name}` is asked for by nobody the policy knows")
+        elif by not in self._roles:
+            if len(self._roles) >= ASKERS:
+                self._roles.clear()
+            self._roles[by] = role
         floor = use.entry.groups
         if floor is None:
             if group is not None:
@@ -235,9 +237,17 @@ class Gate:
         return None
 
     def _of_person(self, use: Use, known: Basis, person: Person, signals: frozenset[str]) -> Decision | None:
-        found = known.refused.get((use, signals)) or self.standing.why_not(use, known, person.kind, signals)
-        if found is not None and use.simple and len(known.refused) < REFUSALS:
-            known.refused[use, signals] = found
+        refused = known.refused.get(signals)
+        found = refused.get(use) if refused is not None else None
+        if found is None:
+            found = self.standing.why_not(use, known, person.kind, signals)
+            if found is not None:
+                refused = known.refused.setdefault(signals, {})
+                refused[use] = found
+                self._refusals.append((refused, use))
+                if len(self._refusals) > REFUSALS:
+                    oldest, asked = self._refusals.popleft()
+                    oldest.pop(asked, None)
         return found
 
     def _of_all(self, use: Use, people: Sequence[Person], signals: Any) -> dict[Person, Decision]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kept.company import Company
+from kept.controls.purposes.decisions import seen
 from kept.controls.rights import recipients, register
 from kept.controls.rights.acting import Acting, Legs
 from kept.controls.rights.answers.access import with_facts
@@ -83,12 +84,14 @@ class Correct(Acting):
                     company.state.note(act, part, counts)
                 continue
 
-            def note(done: Corrections, part: str = part) -> None:
+            def note(done: Corrections, store: str = store, part: str = part) -> None:
                 # Nothing changed means that a run before this one committed: what it noted is the truth.
                 if done.changed or part not in company.state.notes(act):
                     company.state.note(act, part, done.as_json())
+                if done.changed:
+                    seen.mark(company, act, store, done)
 
-            correct(
+            done = correct(
                 company.stores[store],
                 with_facts(company.policy, company.walk(subject.who.kind)),
                 subject.who.key,
@@ -96,6 +99,7 @@ class Correct(Acting):
                 note,
                 excepted=excepted(company.policy),
             )
+            seen.settle(company, act, {store: done})
         for store, (address, records) in elsewhere.items():
             table = _PEOPLE[str(company.policy.stores[store].sort)]
             rows = sum(company.records[store].correct(id, table, None, {BY: address}, act) for id in records)

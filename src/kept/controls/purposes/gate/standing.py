@@ -23,9 +23,6 @@ class Standing:
         self.company, self.uses, self.rulings = company, uses, rulings
         self._usual: dict[tuple[object, ...], int] = {}
         self._about = self._turning()
-        self._guarded = {
-            str(one.name) for one in rulings.choices.values() if one.by or one.covers is not None
-        }
         self._owners = {name: _owners(company, data) for name, data in company.policy.data.items()}
         self._limits = Limits(company)
 
@@ -64,7 +61,7 @@ class Standing:
             return use.no(
                 "region", f"`{use.name}` is for people in {where}, and they aren't known to be there"
             )
-        return self.rulings.decide(known, use.name, use.channel, signals)
+        return self.rulings.judge(known, use.name, use.channel, signals)
 
     def may_hold(self, use: Use) -> bool:
         """Whether some of its data may be kept beyond a limit for this use."""
@@ -88,7 +85,9 @@ class Standing:
             usual = self._usual[sort] = self._bits(nobody, range(len(self.uses.plans)), signals, 0)
         if known.said:
             return self._bits(known, range(len(self.uses.plans)), signals, 0)
-        answered = {choice for choice, _ in (*known.events, *known.answers)} | self._guarded
+        answered = {
+            choice for choice, _ in (*known.events, *known.answers)
+        }  # of the rest they stand as usual
         turning = {number for choice in answered for number in self._about.get(choice, ())}
         return self._bits(known, turning, signals, usual)
 
@@ -99,7 +98,7 @@ class Standing:
             fits = not entry.regions or (
                 region is not None and any(covers(str(area), region) for area in entry.regions)
             )
-            if fits and self.rulings.decide(known, str(entry.name), channel, signals).allowed:
+            if fits and self.rulings.judge(known, str(entry.name), channel, signals).allowed:
                 found |= 1 << number
             else:
                 found &= ~(1 << number)

@@ -20,7 +20,7 @@ SECRET: Final = ("credential",)  # sorts of column that nobody reads as they are
 MOST: Final = 10_000  # combinations of purpose, data and channel that are remembered
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Use:
     """One purpose, through one channel, on some of its data: what has to be looked at before it happens.
 
