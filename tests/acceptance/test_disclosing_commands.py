@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,16 @@ def test_what_goes_to_an_authority_is_printed_and_listed(folder: Path) -> None:
     text = run(folder, "disclosures", "--to", "authorities").stdout
     assert text.count("\n") == 2 and "legal-duty" in text and "b1@" not in text and "court" not in text
     assert run(folder, "disclosures", "--since", "2999-01-01").stdout == "Nothing was given.\n"
+    (given_at,) = {one["at"] for one in listed}
+    moment = datetime.fromisoformat(given_at).astimezone(timezone(timedelta(hours=9)))
+    assert run(folder, "disclosures", "--since", moment.isoformat()).stdout.count("\n") == 2
+
+
+def test_what_was_said_as_evidence_does_nothing_on_a_terminal(folder: Path) -> None:
+    said = "document=order 7\x1b[2J\r\nof the court"
+    run(folder, "disclose", "authorities", "buyer:1", "--for", "demands", "--evidence", said)
+    told = run(folder, "disclosures", "--evidence").stdout
+    assert told.count("\n") == 1 and "\x1b" not in told and "order 7" in told
 
 
 @pytest.mark.parametrize(
@@ -114,6 +125,9 @@ def test_programs_disclose_over_http_with_the_token_alone(folder: Path) -> None:
             answer = client.post("/api/disclose", json=asked | wrong)
             assert (answer.status_code, answer.json()["rule"]) == (403, rule)
         assert client.post("/api/disclose", json=asked | {"records": {}}).status_code == 422
+        same: dict[str, Any] = {"whos": ["buyer:1", "b1@mail.example"], "key": None}
+        same["records"] = {"buyer:1": {"name": "x"}, "b1@mail.example": {"name": "y"}}
+        assert client.post("/api/disclose", json=asked | same).status_code == 422  # one person, two records
         listed = client.get("/api/disclosures", params={"who": "buyer:1"}).json()
         assert [one["fields"] for one in listed] == [["shop.buyers.email"]]
 

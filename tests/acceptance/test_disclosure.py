@@ -7,8 +7,9 @@ import multiprocessing
 import os
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,23 @@ from sqlalchemy import event
 
 from kept.company import Company
 from kept.controls.choices.records.book import New, record
-from kept.controls.disclosure import declared, register
+from kept.controls.collection.persons import verified
+from kept.controls.disclosure import declared, gathered, register
+from kept.controls.disclosure.declare import Disclosure
 from kept.controls.disclosure.enforce import Disclosed, disclose
+from kept.controls.disclosure.prove import _register as prove_register
 from kept.controls.disclosure.prove import prove, prove_party
 from kept.controls.purposes.enforce import Gate
 from kept.controls.refused import Refused
+from kept.controls.registry import check
 from kept.controls.rights.answers import passed_on
 from kept.controls.rights.people import Person
 from kept.errors import TerminalError
 from kept.evidence.proof import Proof, worst
+from kept.mail.letter import Letter
 from kept.state.tables import instructions
 from kept.state.uses import disclosures
-from tests.acceptance.choosing import Clock
+from tests.acceptance.choosing import Clock, policy
 from tests.acceptance.disclosing import POLICY, buyer, shop
 
 DOCUMENT = {"document": "order 7 of the court"}
@@ -424,6 +430,246 @@ def test_the_board_measures_the_register_and_what_was_changed_in_it_behind_its_b
     assert worst(proofs(atelier, "nobody-else")) == "broken"
     change(disclosure="couriers", safeguard="privacy-shield")
     assert "didn't stand" in next(p.says for p in proofs(atelier, "couriers") if p.verdict == "broken")
+
+
+def test_a_row_that_somebody_changed_to_look_like_an_earlier_versions_is_found(atelier: Company) -> None:
+    disclose(atelier, "couriers", [buyer(1)], purpose="delivery")
+    change(atelier, policy="another version", recipient="nobody-declared", fields="shop.buyers.iban")
+    for name in ("couriers", "nobody-else"):
+        assert worst(proofs(atelier, name)) == "broken"
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        {"ground": "consent"},
+        {"safeguard": "data-privacy-framework"},
+        {"safeguard": "made-up"},
+        {"pseudonym": None},
+        {"people": 0},
+        {"by": "clerk:7"},
+        {"fields": "shop.buyers.email"},
+    ],
+)
+def test_a_row_that_says_something_else_than_the_ledger_breaks_the_promise(
+    atelier: Company, to: dict[str, Any]
+) -> None:
+    disclose(atelier, "couriers", [buyer(1)], purpose="delivery")
+    change(atelier, **to)
+    assert worst(proofs(atelier, "couriers")) == "broken" == worst(proofs(atelier, "nobody-else"))
+
+
+def test_a_row_that_was_taken_out_of_the_register_is_missed(atelier: Company) -> None:
+    disclose(atelier, "couriers", [buyer(1), buyer(2)], purpose="delivery")
+    disclose(atelier, "authorities", [buyer(1)], purpose="demands", evidence=DOCUMENT)
+    assert (
+        worst(proofs(atelier, "nobody-else")) == "kept"
+    )  # looked at once, and what came since is looked at too
+    disclose(atelier, "authorities", [buyer(2)], purpose="demands", evidence=DOCUMENT)
+    with atelier.state.write() as connection:
+        connection.execute(disclosures.delete().where(disclosures.c.recipient == "authorities"))
+    assert worst(proofs(atelier, "nobody-else")) == "broken" == worst(proofs(atelier, "demands"))
+    assert worst(proofs(atelier, "couriers")) == "kept"
+
+
+def test_a_row_that_the_ledger_does_not_have_is_not_taken_for_kept(tmp_path: Path) -> None:
+    clock = Clock()
+    with shop(tmp_path / "atelier", clock) as company:
+        disclose(company, "couriers", [buyer(1)], purpose="delivery")
+        with company.state.write() as connection:
+            row = dict(connection.execute(disclosures.select()).one()._mapping) | {
+                "call": "another",
+                "number": 99,
+            }
+            connection.execute(disclosures.insert(), row)
+        assert worst(proofs(company, "couriers")) == "kept"  # somebody may be writing both at this moment
+        clock.now += timedelta(minutes=2)
+        (proof,) = [one for one in proofs(company, "couriers") if one.kind == "measure"]
+        assert proof.verdict == "unproven" and "aren't on the ledger" in proof.says
+        promise = company.policy.section("disclosure")["couriers"]
+        assert isinstance(promise, Disclosure)
+        assert prove_register(company, [promise], seen=True) == [proof]  # whatever else was seen
+    with shop(
+        tmp_path / "atelier", clock
+    ) as company:  # the next process puts it there, and says that it came late
+        disclose(company, "couriers", [buyer(2)], purpose="delivery")
+        (proof,) = [one for one in proofs(company, "couriers") if one.kind == "measure"]
+        assert proof.verdict == "kept" and "1 came onto the ledger late" in proof.says
+        assert [entry.get("late") for entry in ledger(company)] == [None, None, True]
+
+
+def test_what_an_earlier_version_declared_is_not_taken_for_kept(tmp_path: Path) -> None:
+    with shop(tmp_path / "atelier") as company:
+        disclose(company, "couriers", [buyer(1)], purpose="delivery")
+        assert worst(proofs(company, "couriers")) == "kept"
+    with shop(tmp_path / "atelier", text=f"{POLICY}# a later version\n") as company:
+        assert worst(proofs(company, "couriers")) == "unproven"
+        disclose(company, "couriers", [buyer(2)], purpose="delivery")
+        (proof,) = [one for one in proofs(company, "couriers") if one.kind == "measure"]
+        assert proof.verdict == "kept" and "Each of 1 disclosures" in proof.says and "1 more" in proof.says
+
+
+def change(company: Company, **to: Any) -> None:
+    """Change the register behind Kept's back."""
+    with company.state.write() as connection:
+        connection.execute(disclosures.update().values(**to))
+
+
+@pytest.mark.parametrize("said", ["\u200b", ".", " - ", "\u2060\u00ad"])
+def test_what_no_reader_could_see_is_no_document(atelier: Company, said: str) -> None:
+    assert refusal(atelier, "authorities", purpose="demands", evidence={"document": said}) == "document"
+
+
+def test_what_was_verified_of_somebody_else_is_no_evidence(tmp_path: Path) -> None:
+    text = POLICY.replace(
+        "for: delivery, clause: A-1}", "for: delivery, clause: A-1, needs: verified-identity}"
+    )
+    with shop(tmp_path / "atelier", text=text) as company:
+        claim = verified.new_claim()
+        verified.note(company, claim, verified.IDENTITY, "the desk")
+        given = {"verified-identity": claim}
+        assert refusal(company, "couriers", purpose="delivery", evidence=given) == "evidence"
+        assert refusal(company, "couriers", purpose="delivery") == "verified-identity"
+        verified.note(company, buyer(1), verified.IDENTITY, "the desk")
+        assert disclose(company, "couriers", [buyer(1)], purpose="delivery").records
+
+
+@pytest.mark.parametrize(
+    "by", ["buyer:2", "clerk:", "clerk: ", "clerk:\x00", "clerk:" + "x" * 5000, "", "sister"]
+)
+def test_nobody_asks_who_may_not(atelier: Company, by: str) -> None:
+    assert refusal(atelier, "couriers", purpose="delivery", by=by) == "by"
+
+
+def test_a_person_who_asks_for_themselves_stands_on_record_under_a_pseudonym(atelier: Company) -> None:
+    disclose(atelier, "couriers", [buyer(1)], purpose="delivery", by="buyer:1")
+    pseudonym = atelier.pseudonyms.find(["buyer:1"])["buyer:1"]
+    assert rows(atelier)[0].by == f"buyer:{pseudonym}" == ledger(atelier)[0]["by"]
+
+
+def test_whoever_says_no_while_their_data_is_read_is_not_given(
+    atelier: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(atelier, [New(buyer(1), "networks", "yes", "account")])
+    record(atelier, [New(buyer(1), "networks", "yes", "staff", "with networks", by="clerk")])
+    read = gathered.gather
+
+    def slowly(*asked: Any) -> dict[Person, Any]:
+        found = read(*asked)
+        record(atelier, [New(buyer(1), "networks", "no", "account")])
+        return found
+
+    monkeypatch.setattr(gathered, "gather", slowly)
+    assert refusal(atelier, "networks", purpose="networks") == "choice"
+    assert rows(atelier) == []
+
+
+@pytest.mark.parametrize(
+    "purpose", ["data-trading", "list-rental", "monetisation", "data-broker", "reselling", "sale"]
+)
+@pytest.mark.parametrize("promised", [True, False])
+def test_a_sale_is_refused_though_the_file_declares_it(tmp_path: Path, purpose: str, promised: bool) -> None:
+    text = POLICY.replace("  growing:   {uses: orders", f"  {purpose}: {{uses: orders").replace(
+        "for: growing}", f"for: {purpose}}}"
+    )
+    text = text.replace("interest: growing, groups: 10", "interest: growing")
+    if not promised:
+        text = text.replace("  no-sale:     {never: sale, clause: A-9}\n", "")
+    with shop(tmp_path / "atelier", text=text) as company:
+        assert refusal(company, "partners", purpose=purpose) == "sale"
+        assert rows(company) == []
+
+
+@pytest.mark.parametrize(
+    ("purpose", "found"), [("list-rental", True), ("data-trading", True), ("renting", False)]
+)
+def test_a_file_that_promises_no_sale_and_declares_one_has_an_error(purpose: str, found: bool) -> None:
+    text = POLICY.replace("  growing:   {uses", f"  {purpose}: {{uses").replace(
+        "for: growing}", f"for: {purpose}}}"
+    )
+    problems = check(policy(text), today=date(2026, 6, 1))
+    assert ("sold" in {one.code for one in problems.errors}) is found
+
+
+def test_another_way_or_other_evidence_under_a_key_is_another_disclosure(atelier: Company) -> None:
+    ask: dict[str, Any] = {"purpose": "demands", "key": "d-1"}
+    disclose(atelier, "authorities", [buyer(1)], evidence=DOCUMENT, **ask)
+    assert refusal(atelier, "authorities", evidence={"document": "order 8"}, **ask) == "replayed"
+    assert refusal(atelier, "authorities", evidence=DOCUMENT, way="mail", **ask) == "replayed"
+    assert disclose(atelier, "authorities", [buyer(1)], evidence=DOCUMENT, **ask).again
+
+
+def test_of_two_at_once_under_one_key_one_is_the_first(place: Company) -> None:
+    def give(_: int) -> bool:
+        given = {buyer(1): {"email": "b1@mail.example"}}
+        return disclose(
+            place, "couriers", [buyer(1)], purpose="delivery", records=given, key="parcel-1"
+        ).again
+
+    with ThreadPoolExecutor(8) as pool:
+        again = list(pool.map(give, range(24)))
+    assert again.count(False) == 1 and len(rows(place)) == 1
+
+
+def test_a_group_entered_twice_is_one_row(place: Company) -> None:
+    entry = register.Entry(
+        "partners", "partners", "growing", "legitimate-interest", (), "export", "export:1", people=10
+    )
+    assert [register.enter(place, [entry]) for _ in range(3)] == [False, True, True]
+    assert len(rows(place)) == 1
+
+
+def test_somebody_elses_address_in_any_field_and_a_second_persons_row_are_refused(atelier: Company) -> None:
+    for given in (
+        {"name": "b2@mail.example"},
+        {"street": " B2@mail.example "},
+        {"buyers": [{"name": "Buyer Nr 1"}, {"name": "Buyer Nr 2"}]},
+    ):
+        with pytest.raises(Refused) as refused:
+            disclose(atelier, "couriers", [buyer(1)], purpose="delivery", records={buyer(1): given})
+        assert refused.value.reason == "another" and "b2@" not in str(refused.value).casefold()
+    for own in (
+        {"name": "b1@mail.example"},
+        {"name": "nobody@mail.example"},
+        {"street": "at b2@mail.example"},
+    ):
+        assert disclose(atelier, "couriers", [buyer(1)], purpose="delivery", records={buyer(1): own}).records
+
+
+def test_a_login_that_differs_in_a_dot_is_somebody_elses(tmp_path: Path) -> None:
+    text = POLICY.replace("known-by: {email: email}", "known-by: {email: email, login: name}")
+    with shop(tmp_path / "atelier", text=text) as company:
+        given = {buyer(1): {"name": "Buyer-Nr.1"}}
+        with pytest.raises(Refused) as refused:
+            disclose(company, "couriers", [buyer(1)], purpose="delivery", records=given)
+        assert refused.value.reason == "another"
+
+
+def test_the_letter_to_the_person_names_what_was_given_and_no_more(tmp_path: Path) -> None:
+    text = POLICY.replace("clause: A-4}", "clause: A-4, tells: buyer}")
+    sent: list[Letter] = []
+
+    class Post:
+        def send(self, letter: Letter, id: str, when: object) -> None:
+            sent.append(letter)
+
+    with shop(tmp_path / "atelier", text=text) as company:
+        ask: dict[str, Any] = {"purpose": "demands", "evidence": DOCUMENT}
+        disclose(company, "authorities", [buyer(1)], data=["orders"], **ask)
+        company.outbox.send(Post())
+        disclose(company, "authorities", [buyer(1)], **ask)
+        company.outbox.send(Post())
+    assert "orders" in sent[0].text and "contact" not in sent[0].text
+    assert "orders" in sent[1].text and "contact" in sent[1].text
+
+
+def test_the_register_is_asked_from_the_same_moment_in_every_zone(atelier: Company) -> None:
+    disclose(atelier, "couriers", [buyer(1)], purpose="delivery")
+    for hours in (-9, 0, 9):
+        zone = timezone(timedelta(hours=hours))
+        for minutes, number in ((-5, 1), (5, 0)):
+            since = (atelier.clock() + timedelta(minutes=minutes)).astimezone(zone)
+            assert len(list(register.rows(atelier, since=since))) == number
 
 
 def test_a_probe_that_finds_the_way_open_breaks_the_promise(

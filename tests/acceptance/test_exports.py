@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from kept.controls.choices.records.book import New, record
 from kept.controls.disclosure.exports import checked
 from kept.controls.disclosure.exports.export import Export, Exported, export
 from kept.controls.purposes.groups import cuts
@@ -23,7 +25,7 @@ from kept.controls.purposes.groups.scope import scope
 from kept.controls.refused import Refused
 from kept.state.uses import disclosures
 from tests.acceptance.company import SiteLucent
-from tests.acceptance.grouped import POLICY, Bought, Corner, corner, day
+from tests.acceptance.grouped import POLICY, Bought, Corner, corner, day, member
 from tests.conftest import MARIADB
 
 JUNE: dict[str, Any] = {"since": date(2026, 6, 1), "until": date(2026, 7, 1)}
@@ -90,6 +92,26 @@ def test_every_combination_in_the_file_is_that_of_enough_people(place: Corner, t
         people[tuple(values[name] for name in found.columns)].add(one.member)
     assert all(len(people[tuple(row[:-1])]) >= FLOOR for row in rows)
     assert not any("a page of one" in cell for row in rows for cell in row)
+
+
+def test_numbers_are_the_same_however_a_database_writes_them(place: Corner, tmp_path: Path) -> None:
+    place.join(range(1, 61))
+    spent = [10.0, 2.5, -0.25, -1e20]
+    place.buy([Bought(n, "tea", None, day("2026-06-03"), spent[n % 4]) for n in range(1, 61)])
+    assert give(place, tmp_path / "out.csv", "spent").combinations == 4
+    assert {float(row[0]) for row in rows_of(tmp_path / "out.csv")[1]} == set(spent)
+
+
+def test_true_and_false_leave_as_the_database_writes_them(tmp_path: Path, fresh_postgresql: str) -> None:
+    with corner(tmp_path / "corner", fresh_postgresql) as shop:
+        shop.do("ALTER TABLE buying ADD COLUMN gift BOOLEAN")
+        shop.join(range(1, 61))
+        shop.buy([Bought(n, "tea", None, day("2026-06-03")) for n in range(1, 61)])
+        shop.do("UPDATE buying SET gift = (id % 2 = 0)")
+    text = POLICY.replace("spent: financial,", "spent: financial, gift: status,")
+    with corner(tmp_path / "corner", fresh_postgresql, text) as shop:
+        assert give(shop, tmp_path / "out.csv", "gift").combinations == 2
+    assert {row[0] for row in rows_of(tmp_path / "out.csv")[1]} == {"true", "false"}
 
 
 def test_numbers_are_taken_together_and_then_dropped(shop: Corner, tmp_path: Path) -> None:
@@ -212,3 +234,114 @@ def test_the_command_writes_a_file(tmp_path: Path) -> None:
     header, rows = rows_of(file)
     assert header == ["page", "since"] and len(rows) == done.json()["rows"] > 0
     assert lucent.kept(*asked, "--export", str(file)).code == 2
+
+
+SHARING = POLICY.replace(
+    "  counting: {of: [member, visitor], ask: opt-out}",
+    "  counting: {of: [member, visitor], ask: opt-out}\n  sharing:  {of: [member, visitor], ask: opt-in}\n"
+    "  hidden:   {of: [member, visitor], ask: opt-in}",
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "rows"), [("choice: sharing", 30), ("unless: hidden", 50), ("regions: [eea]", 0)]
+)
+def test_a_party_gets_nobody_whom_the_disclosure_itself_leaves_out(
+    condition: str, rows: int, tmp_path: Path
+) -> None:
+    text = SHARING.replace("for: improve}", f"for: improve, {condition}}}")
+    with corner(tmp_path / "corner", text=text) as shop:
+        shop.join(range(1, 61))
+        said = [New(member(n), "sharing", "yes", "account", "") for n in range(1, 31)]
+        record(shop.company, [*said, *(New(member(n), "hidden", "yes", "account", "") for n in range(1, 11))])
+        shop.buy([Bought(n, "tea", 10, day("2026-06-03")) for n in range(1, 61)])
+        shop.buy([Bought(n, "tea", 10, day("2026-05-03")) for n in range(1, 61)])
+        assert give(shop, tmp_path / "out.csv", "page", to="lab").rows == rows
+        with pytest.raises(Refused):  # other people are in it than in a file for the house
+            give(shop, tmp_path / "own.csv", "page")
+        may: dict[str, Any] = {"since": date(2026, 5, 1), "until": date(2026, 6, 1)}
+        assert give(shop, tmp_path / "own.csv", "page", **may).rows == 60
+        with pytest.raises(Refused):
+            give(shop, tmp_path / "two.csv", "page", to="lab", **may)
+
+
+def test_what_somebody_closed_stays_closed_though_their_word_lapsed(tmp_path: Path) -> None:
+    text = SHARING.replace(
+        "hidden:   {of: [member, visitor], ask: opt-in}",
+        "hidden: {of: member, ask: opt-in, lapses: 1 months}",
+    )
+    text = text.replace("for: improve}", "for: improve, unless: hidden}").replace(
+        "gives: [buying, seen]", "gives: buying"
+    )
+    with corner(tmp_path / "corner", text=text) as shop:
+        shop.join(range(1, 61))
+        record(shop.company, [New(member(n), "hidden", "yes", "account", "") for n in range(1, 11)])
+        shop.clock.pass_by(days=60)
+        shop.buy([Bought(n, "tea", 10, day("2026-06-03")) for n in range(1, 61)])
+        assert give(shop, tmp_path / "out.csv", "page", to="lab").rows == 50
+
+
+@pytest.mark.parametrize("name", ["Lab", "lab ", "LAB.", "lаb", "Mill", "mill\u200b", "Corner "])
+def test_a_name_that_only_looks_like_a_partys_gets_no_file(shop: Corner, tmp_path: Path, name: str) -> None:
+    filled(shop)
+    with pytest.raises(Refused) as refused:
+        give(shop, tmp_path / "out.csv", "page", to=name)
+    assert refused.value.reason == "lookalike" and not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    ("note", "page"),
+    [
+        ("Zoë Ångström", unicodedata.normalize("NFD", "Zoë Ångström")),  # other bytes, alike to read
+        ("likes rain", "ｌｉｋｅｓ ｒａｉｎ"),
+    ],
+)
+def test_an_identifier_in_other_bytes_holds_the_file_back(
+    shop: Corner, tmp_path: Path, note: str, page: str
+) -> None:
+    shop.join(range(1, 61))
+    shop.do("UPDATE members SET note = :note WHERE id = 7", {"note": note})
+    shop.buy([Bought(n, page, 10, day("2026-06-03")) for n in range(1, 61)])
+    with pytest.raises(Refused) as refused:
+        give(shop, tmp_path / "out.csv", "page")
+    assert refused.value.reason == "check"
+
+
+def test_a_key_that_is_a_text_holds_the_file_back_within_a_longer_one(shop: Corner, tmp_path: Path) -> None:
+    shop.join(range(1, 30))
+    rows = [{"v": f"visitor{n:04}", "n": n, "p": "watched_visitor0007"} for n in range(1, 30)]
+    shop.do("INSERT INTO visits VALUES (:v, :n, :p, '2026-06-03 10:00:00')", *rows)
+    with pytest.raises(Refused) as refused:
+        give(shop, tmp_path / "out.csv", "page", data="seen")
+    assert refused.value.reason == "check"
+
+
+def test_no_cell_is_a_formula_for_a_spreadsheet(shop: Corner, tmp_path: Path) -> None:
+    shop.join(range(1, 41))
+    plain = ["-900", "-900.5", "-.9e+19", "a;=900"]
+    pages = [
+        *plain,
+        '=HYPERLINK("http://127.0.0.1/","y")',
+        "+900+900",
+        "-900+9",
+        "@SUM(A1)",
+        "\t=900",
+        "\r=900",
+        "＝900",
+    ]
+    shop.buy([Bought(n, page, -15, day("2026-06-03")) for page in pages for n in range(1, 41)])
+    found = give(shop, tmp_path / "out.csv", "page", "amount")
+    header, rows = rows_of(tmp_path / "out.csv")
+    at = header.index("page")
+    assert {row[at] for row in rows} == {page if page in plain else f"'{page}" for page in pages}
+    assert {row[header.index("amount")] for row in rows} == {"-15"} and found.rows == 440
+    assert all(line.startswith('"') for line in (tmp_path / "out.csv").read_text().split("\r\n") if line)
+
+
+def test_a_column_named_as_the_time_is_no_way_round_the_check(tmp_path: Path) -> None:
+    with corner(tmp_path / "corner") as shop:
+        filled(shop)
+        shop.do("ALTER TABLE buying ADD COLUMN since VARCHAR(40) DEFAULT 'member7@corner.example'")
+    text = POLICY.replace("spent: financial,", "spent: financial, since: status,")
+    with corner(tmp_path / "corner", text=text) as shop, pytest.raises(Refused):
+        give(shop, tmp_path / "out.csv", "page", "since")

@@ -10,11 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from kept.controls.choices.records.book import New, record
+from kept.controls.disclosure.visibility.seen import seen_by, sees
 from kept.controls.purposes.enforce import Gate
 from kept.controls.purposes.gate.rows import rows, why_not, written
 from kept.controls.rights.people import Person
 from tests.acceptance.choosing import Clock
-from tests.acceptance.pairs import NOW, Model, World, change, company, drawn, member, selected
+from tests.acceptance.pairs import NOW, POLICY, Model, World, change, company, drawn, member, selected
 from tests.conftest import MARIADB
 
 
@@ -107,6 +108,19 @@ def test_what_is_not_declared_or_turns_on_more_than_the_person_is_no_row(
         goods = rows(opened, "selling", "goods", "shop.suppliers")
         assert selected(opened, goods, "suppliers") == [1, 2]
         assert Gate.of(opened).decide("selling", "goods", person=Person("supplier", ("1",))).allowed
+
+
+def test_what_kept_does_by_itself_upon_an_event_is_nobodys_use_of_rows(
+    tmp_path: Path, fresh_sqlite: str
+) -> None:
+    by_itself = ("ground: legitimate-interest, interest: showing}", "ground: contract, upon: member.ended}")
+    text = POLICY.replace(*by_itself)
+    with company(tmp_path / "c", fresh_sqlite, drawn(random.Random(3)), text=text) as opened:
+        decided = [Gate.of(opened).decide("profile", "joined", person=member(id)) for id in range(1, 13)]
+        assert "upon" in {one.rule for one in decided} and not any(one.allowed for one in decided)
+        assert selected(opened, rows(opened, "profile", "joined", "shop.members"), "members") == []
+        assert sees(opened, "profile", None, member(1)).rule == "upon"
+        assert selected(opened, seen_by(opened, "profile", None), "members") == []
 
 
 def test_no_row_is_used_while_nobody_can_tell(

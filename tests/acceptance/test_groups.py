@@ -22,14 +22,14 @@ from sqlalchemy import delete, select
 from kept.company import opened
 from kept.controls.choices.records.book import New, record
 from kept.controls.purposes.groups import cuts
-from kept.controls.purposes.groups.asked import Answer, answer
+from kept.controls.purposes.groups.asked import Answer, Group, answer
 from kept.controls.purposes.groups.measured import measure
 from kept.controls.purposes.groups.question import Noise, Question
 from kept.controls.purposes.groups.spans import spans
 from kept.controls.refused import Refused
 from kept.controls.registry import load
 from kept.errors import KeptError, TransientError
-from kept.state.uses import answers_about_groups, group_cuts
+from kept.state.uses import answers_about_groups, disclosures, group_cuts
 from tests.acceptance.company import SiteLucent
 from tests.acceptance.grouped import NOW, POLICY, Bought, Corner, corner, day, member
 from tests.conftest import MARIADB
@@ -505,3 +505,55 @@ def test_nobody_can_tell_is_no_answer(shop: Corner) -> None:
     with pytest.raises(KeptError):
         ask(shop)
     assert cuts.size(shop.company) == 0
+
+
+# Who gets it.
+
+
+def test_a_party_gets_the_figures_it_is_declared_to_get_and_they_are_on_its_register(shop: Corner) -> None:
+    shop.join(range(1, 20))
+    shop.buy(each_buys(range(1, 12)))
+    for name in ("mill", "Mill", "lab ", "Lab", "LAB"):
+        with pytest.raises(Refused):
+            ask(shop, to=name)
+    with pytest.raises(Refused):
+        ask(shop, to="lab", purpose="study")
+    assert cuts.size(shop.company) == 0
+    assert ask(shop, to="lab", by=("page",)).groups[0].value == 11
+    with shop.company.state.read() as connection:
+        [row] = connection.execute(select(disclosures)).all()
+    assert (row.recipient, row.way, row.fields, row.people) == ("lab", "groups", "app.buying.page", FLOOR)
+
+
+def test_another_spelling_of_a_name_is_no_second_budget(shop: Corner) -> None:
+    pytest.importorskip("opendp")
+    shop.join(range(1, 40))
+    shop.buy([*each_buys(range(1, 40)), *each_buys(range(1, 40), at="2026-05-03")])
+    assert ask(shop, noise=Noise(epsilon=0.9)).groups
+    for name in ("Analyst", "analyst ", "ａnalyst", "analyst."):
+        with pytest.raises(Refused) as refused:
+            ask(shop, to=name, noise=Noise(epsilon=0.9), **MAY)
+        assert refused.value.reason == "budget"
+
+
+def test_a_figure_of_few_is_not_told_once_the_floor_is_raised(tmp_path: Path) -> None:
+    with corner(tmp_path / "corner") as shop:
+        shop.join(range(1, 41))
+        shop.buy(each_buys(range(1, 7)) + each_buys(range(7, 41), amount=None))
+        assert ask(shop, measure="sum", column="amount").groups[0].value == 60  # of six
+    with corner(tmp_path / "corner", text=POLICY.replace("    groups: 5\n", "    groups: 20\n")) as shop:
+        assert ask(shop, measure="rows").groups[0].value == 40
+        for measure_ in ("sum", "mean"):
+            assert ask(shop, measure=measure_, column="amount").groups[0].value is None
+
+
+def test_a_group_told_apart_by_a_column_called_value_keeps_its_name(tmp_path: Path) -> None:
+    found = Answer(1, ("value", "since"), (Group(("tea", "x"), None, None, 7),), 0, 5)
+    [group] = found.as_json()["groups"]
+    assert group == {"by": {"value": "tea", "since": "x"}, "since": None, "until": None, "value": 7}
+
+
+def test_an_epsilon_of_nothing_is_refused_and_not_taken_for_none(tmp_path: Path) -> None:
+    lucent = SiteLucent.made(tmp_path / "lucent", people=30)
+    done = lucent.kept("groups", "improve-app", "usage", "--to", "analyst", "--epsilon", "0")
+    assert done.code == 2 and "epsilon" in done.err and not lucent.ledger("groups")

@@ -17,6 +17,7 @@ from kept.controls.disclosure import register
 from kept.controls.disclosure.outgoing.http import AsyncOutgoing, Field, Outgoing
 from kept.controls.disclosure.outgoing.mail import write_to
 from kept.controls.refused import Refused
+from kept.controls.rights.erasing import used
 from kept.errors import TerminalError, TransientError
 from kept.mail.letter import Letter
 from kept.testing.loopback import Call, Loopback, Reply
@@ -222,3 +223,88 @@ def test_a_client_is_made_for_a_declared_recipient_with_hosts_alone(atelier: Com
             Outgoing(atelier, recipient, purpose="delivery", address="https://couriers.example/")
         assert refused.value.reason == reason
     assert "hosts" in POLICY
+
+
+def test_a_letter_is_checked_before_anything_is_on_record(tmp_path: Path) -> None:
+    for address in (
+        "office@couriers.example, other@else.example",
+        "Office <office@couriers.example>",
+        "office",
+    ):
+        text = POLICY.replace("email: office@couriers.example", f'email: "{address}"')
+        with (
+            shop(tmp_path / str(len(address)), text=text) as company,
+            pytest.raises(Refused, match="not an e-mail address"),
+        ):
+            write_to(company, "couriers", {buyer(1): {"name": "x"}}, purpose="delivery", subject="A parcel")
+        with shop(tmp_path / str(len(address)), text=text) as company:
+            assert rows(company) == []
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "IBAN DE02120300000000202051",
+        "of b1@mail.example",  # theirs, and not in the record
+        "of somebody-else@mail.example",
+        "1 Long Road",
+    ],
+)
+def test_the_text_of_a_letter_holds_no_value_that_was_not_disclosed(atelier: Company, before: str) -> None:
+    record = {
+        buyer(1): {"name": "Buyer Nr 1", "iban": "DE02120300000000202051", "nested": {"a": ["1 Long Road"]}}
+    }
+    with pytest.raises(Refused) as refused:
+        write_to(atelier, "couriers", record, purpose="delivery", subject="A parcel", before=before)
+    assert refused.value.reason == "personal" and before not in str(refused.value)
+    assert rows(atelier) == [] and atelier.outbox.entries() == ()
+    ask = "Questions? office@couriers.example or privacy@atelier.example"
+    assert write_to(atelier, "couriers", record, purpose="delivery", subject="A parcel", before=ask).records
+
+
+def test_a_letter_that_still_waits_is_destroyed_with_the_person(atelier: Company) -> None:
+    for number in (1, 2):
+        write_to(
+            atelier,
+            "couriers",
+            {buyer(number): {"name": f"Buyer Nr {number}"}},
+            purpose="delivery",
+            subject="A parcel",
+        )
+    used.forget(atelier, list(atelier.pseudonyms.find(["buyer:1"]).values()))
+    sent: list[Letter] = []
+
+    class Post:
+        def send(self, letter: Letter, id: str, when: object) -> None:
+            sent.append(letter)
+
+    atelier.outbox.send(Post())
+    assert ["Buyer Nr 2" in one.text for one in sent] == [True]
+
+
+def test_a_field_that_never_leaves_stands_in_no_path(atelier: Company, couriers: Couriers) -> None:
+    with pytest.raises(Refused, match="does not give"):
+        client(atelier, couriers, in_path=("password",))  # declared, a credential
+    with client(atelier, couriers, in_path=("name",)) as out, pytest.raises(Refused):
+        out.send({buyer(1): {"name": {"a": "b"}, "email": "b1@mail.example"}}, "/people/{name}")
+    assert rows(atelier) == [] and couriers.calls == []
+
+
+def test_whoever_logs_what_came_back_logs_nobody(atelier: Company, couriers: Couriers) -> None:
+    with client(atelier, couriers, headers={"Authorization": "Bearer t-o-k-e-n"}) as out:
+        sent = out.send({buyer(1): RECORD})
+    for value in ("b1@mail.example", "Long Road", "DE02", "t-o-k-e-n"):
+        assert value not in repr(sent) and value not in repr(out)
+
+
+def test_a_header_of_the_clients_own_is_sent_once(atelier: Company, couriers: Couriers) -> None:
+    with client(atelier, couriers, headers={"Accept": "text/plain"}) as out:
+        out.send({buyer(1): {"name": "x"}}, headers={"User-Agent": "atelier"})
+    headers = couriers.calls[0].headers
+    assert (headers["accept"], headers["user-agent"]) == ("text/plain", "atelier")
+
+
+def test_a_number_that_json_cannot_say_is_taken_out(atelier: Company, couriers: Couriers) -> None:
+    with client(atelier, couriers) as out:
+        out.send({buyer(1): {"name": "x", "country": float("nan"), "street": float("inf")}})
+    assert couriers.calls[0].json() == {"name": "x"}

@@ -20,13 +20,16 @@ from kept.controls.choices.deciding import Decision
 from kept.controls.choices.records.book import New, record
 from kept.controls.disclosure.visibility.measured import measure
 from kept.controls.disclosure.visibility.seen import columns, seen_by, sees
+from kept.controls.disclosure.visibility.ties import Tie
 from kept.controls.purposes.gate.rows import written
+from kept.controls.purposes.gate.willing import Areas
 from kept.controls.registry import load
 from kept.controls.rights.people import Person
 from kept.state.uses import disclosures
 from tests.acceptance.choosing import Clock
 from tests.acceptance.pairs import (
     NOW,
+    POLICY,
     Model,
     World,
     change,
@@ -38,6 +41,8 @@ from tests.acceptance.pairs import (
 )
 from tests.conftest import MARIADB
 
+DAY = timedelta(days=1)
+ID: sa.ColumnElement[int] = sa.literal_column("m.id")
 DISCLOSURES = ("profile", "among", "sellers", "deal", "deal-phone", "badge")
 
 
@@ -353,6 +358,90 @@ def test_the_board_says_so_where_more_is_shown(
             company, company.policy.section("disclosure")["deal" if broken == "ties" else "profile"]
         )
         assert proof.verdict == "broken" and proof.measured["wrong"]
+
+
+def test_the_board_knows_each_tie_of_those_it_tries_however_many_there_are(
+    tmp_path: Path, fresh_sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Times are forgotten, in a database with more ties than the board reads at once."""
+    over = [sale(n, 1 + n % 2, 3, NOW - 900 * DAY, NOW - 800 * DAY) for n in range(1, 2100)]
+    with company(tmp_path / "c", fresh_sqlite, two(sales=over)) as opened:
+        deal = opened.policy.section("disclosure")["deal"]
+        [proof, _] = measure(opened, deal)
+        assert proof.verdict == "kept" and proof.measured["ties"] and proof.measured["shown"] == 0
+        monkeypatch.setattr(Tie, "counts", lambda *_: sa.true())
+        opened.memory.clear()
+        [proof] = measure(opened, deal)
+        assert proof.verdict == "broken"
+
+
+def test_the_board_looks_at_the_rows_that_are_meant_of_a_link(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link whose rows are told apart by a column: which of them are meant is forgotten."""
+    text = POLICY.replace("    began: agreed_at\n", "    began: agreed_at\n    when: amount = 7\n", 1)
+    other = [sale(1, 1, 3, NOW - 9 * DAY, None), sale(2, 2, 3, NOW - 9 * DAY, None) | {"amount": 7}]
+    with company(tmp_path / "c", url, two(sales=other), text=text) as opened:
+        deal = opened.policy.section("disclosure")["deal"]
+        [proof, _] = measure(opened, deal)
+        assert proof.verdict == "kept" and proof.measured["inside"] == 2 and proof.measured["ties"] == 4
+        monkeypatch.setattr(Tie, "_when", lambda *_: sa.true())
+        opened.memory.clear()
+        [proof] = measure(opened, deal)
+        assert proof.verdict == "broken"
+
+
+def test_the_board_knows_where_people_are_whom_it_tries(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A badge is for sellers in the EEA and the UK: where they are is forgotten, by decision and page alike."""
+    sold = [sale(n, n, 3 - n % 2, NOW - 9 * DAY, None) for n in (1, 2)]
+    world = two(sales=sold)
+    world.members[2]["country"] = "us"
+    with company(tmp_path / "c", url, world) as opened:
+        badge = opened.policy.section("disclosure")["badge"]
+        [proof, _] = measure(opened, badge)
+        assert proof.verdict == "kept" and proof.measured["elsewhere"] and proof.measured["shown"]
+        monkeypatch.setattr("kept.controls.disclosure.visibility.seen.of_their_own", lambda *_: None)
+        monkeypatch.setattr("kept.controls.purposes.gate.persons.fitting", lambda _: Areas(True))
+        opened.memory.clear()
+        [proof] = measure(opened, badge)
+        assert proof.verdict == "broken"
+
+
+def test_without_a_tie_nothing_is_proven_of_what_is_for_those_with_one(
+    tmp_path: Path, fresh_sqlite: str
+) -> None:
+    with company(tmp_path / "c", fresh_sqlite, two()) as opened:
+        [proof] = measure(opened, opened.policy.section("disclosure")["deal"])
+        assert proof.verdict == "unproven"
+
+
+def test_a_limit_that_counts_from_a_row_holds_in_the_persons_own(url: str, tmp_path: Path) -> None:
+    picture = (
+        "  secret:    {of",
+        "  picture:   {of: member, in: {shop.members: {shop: photo, joined_at: recorded}}}\n  secret:    {of",
+    )
+    kept = (
+        "  picture: {keeps: picture, until: 12 months after recorded, then: delete}\n  works:   {keeps: works"
+    )
+    text = POLICY.replace(*picture, 1).replace("  works:   {keeps: works", kept, 1)
+    text = text.replace("{uses: [joined,", "{uses: [joined, picture,", 1).replace(
+        "gives: [joined, works, secret], for: profile", "gives: [picture, works], for: profile"
+    )
+    text = text.replace("  among: ", "  faces:      {to: anyone, gives: picture, for: profile}\n  among: ")
+    world = two()
+    world.members[2]["joined_at"] = NOW - 10 * DAY
+    with company(tmp_path / "c", url, world, text=text) as opened:
+        page = sa.select(ID, *columns(opened, "profile", ["shop"], called="m")).order_by(ID)
+        with opened.stores["shop"].read() as connection:
+            shown = connection.execute(page.select_from(sa.text("members m"))).all()
+        assert [(row[0], row[1] is not None) for row in shown] == [(1, False), (2, True), (3, False)]
+        for id in (1, 2, 3):
+            fields = sees(opened, "profile", None, member(id)).fields
+            assert ("shop.members.shop" in fields) == (id == 2) and "shop.works.body" in fields
+        assert seen_in(opened, "faces", None) == [2]
+        assert [id for id in (1, 2, 3) if sees(opened, "faces", None, member(id)).allowed] == [2]
 
 
 def test_without_people_nothing_is_proven(tmp_path: Path, fresh_sqlite: str) -> None:

@@ -171,7 +171,12 @@ def _cells(row: Row) -> tuple[str, ...]:
         whom,
         row.way,
     )
-    return (*told, " ".join(row.fields), said)
+    return tuple(_plain(cell) for cell in (*told, " ".join(row.fields), said))
+
+
+def _plain(text: str) -> str:
+    """Text as it may stand on a terminal, where control characters do something."""
+    return "".join(one if one.isprintable() else " " for one in text)
 
 
 def _people(company: Company, whos: tuple[str, ...]) -> list[Person]:
@@ -206,9 +211,10 @@ def _day(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        found = datetime.fromisoformat(text)
     except ValueError:
         raise KeptError("that is no day", help="write it as 2026-03-01", where="--since") from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -94,7 +94,11 @@ def groups(
             _print_export(export(company, wanted, file, recipient, by=by), form)
             return
         measure: Measure = "sum" if sum_ is not None else "mean" if mean is not None else count or "people"
-        noise = Noise(epsilon=epsilon, cells=cells, rows=rows, least=least, most=most) if epsilon else None
+        noise = (
+            Noise(epsilon=epsilon, cells=cells, rows=rows, least=least, most=most)
+            if epsilon is not None
+            else None
+        )
         question = Question(
             purpose=purpose,
             data=data,

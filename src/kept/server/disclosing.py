@@ -115,6 +115,8 @@ def _disclosed(company: Company, given: Disclosing) -> dict[str, Any]:
             raise api.Refused(
                 422, "`records` aren't those of `whos`", "one record for each, under the same word"
             )
+        if len(set(people.values())) < len(people):
+            raise api.Refused(422, "two of `whos` are one person", "one record for each person")
         records = {people[who]: record for who, record in given.records.items()}
     try:
         done = disclose(

@@ -24,7 +24,7 @@ from kept.controls.purposes.groups.asked import answer
 from kept.controls.purposes.groups.question import Question
 from kept.controls.purposes.groups.spans import Span, spans
 from kept.controls.refused import Refused
-from tests.acceptance.grouped import Bought, Corner, corner, day, member
+from tests.acceptance.grouped import POLICY, Bought, Corner, corner, day, member
 
 FLOOR = 5
 PEOPLE = range(1, 61)
@@ -310,3 +310,36 @@ def test_the_same_attack_on_answers_that_are_counted_anew_succeeds(shop: Corner)
                 equations.append(dict.fromkeys(rows, 1))
     wide = as_vectors(equations, len(world.rows))
     assert leaks(wide, np.array([row.member for row in world.rows]), draw)
+
+
+def test_another_time_of_the_same_rows_is_refused(tmp_path: Path) -> None:
+    """May by when they bought, June by when they paid: the same rows but one."""
+    pay = POLICY.replace("said: free-text, at: recorded", "said: free-text, paid_at: recorded")
+    with corner(tmp_path / "corner") as shop:
+        shop.do("ALTER TABLE buying ADD COLUMN paid_at TIMESTAMP NULL")
+        shop.join(PEOPLE)
+        shop.buy(each(range(1, 11), at="2026-05-03") + each([11], at="2026-05-03", amount=77))
+        shop.do("UPDATE buying SET paid_at = '2026-06-03 00:00:00' WHERE member_id <> 11")
+        assert ask(shop, **SUM, since=date(2026, 5, 1), until=date(2026, 6, 1)) is not None
+    with corner(tmp_path / "corner", text=pay) as shop:
+        assert ask(shop, **SUM, **JUNE) is None
+    with corner(tmp_path / "corner") as shop:
+        assert ask(shop, **SUM, **JUNE) == {}
+
+
+def test_whom_a_disclosure_leaves_out_is_not_worked_out_from_figures_with_them(tmp_path: Path) -> None:
+    text = POLICY.replace("for: improve}", "for: improve, unless: hidden}").replace(
+        "  counting: {", "  hidden:   {of: [member, visitor], ask: opt-in}\n  counting: {"
+    )
+    with corner(tmp_path / "corner", text=text) as shop:
+        shop.join(PEOPLE)
+        record(shop.company, [New(member(30), "hidden", "yes", "account", "")])
+        for month in (5, 6):
+            shop.buy(
+                each(range(1, 30), at=f"2026-0{month}-03") + each([30], at=f"2026-0{month}-03", amount=77)
+            )
+        may: dict[str, Any] = {"since": date(2026, 5, 1), "until": date(2026, 6, 1)}
+        assert ask(shop, **SUM, **JUNE) == {(date(2026, 6, 1),): 367}
+        assert ask(shop, to="lab", **SUM, **JUNE) is None
+        assert ask(shop, to="lab", **SUM, **may) == {(date(2026, 5, 1),): 290}
+        assert ask(shop, **SUM, **may) is None

@@ -223,9 +223,14 @@ def test_a_personal_value_in_an_address_or_header_is_found(place: str) -> None:
         "::ffff:127.0.0.1",
         "::ffff:10.0.0.1",
         "2002:7f00:1::",
+        "64:ff9b::7f00:1",  # as a translator between the two sorts of address writes them
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::a00:1",
+        "::7f00:1",
+        "fec0::1",
     ],
 )
 def test_a_name_that_leads_into_a_private_network_is_refused(address: str) -> None:
     with pytest.raises(Refused):
         refuse_private(["93.184.216.34", address])
-    refuse_private(["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"])
+    refuse_private(["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822"])

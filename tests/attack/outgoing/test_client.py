@@ -102,6 +102,13 @@ def test_a_cookie_that_the_recipient_sets_is_never_sent_back(atelier: Company, s
         ("/parcels", {"headers": {"X-A": "b\r\n\r\nPOST /take HTTP/1.1"}}),
         ("/parcels", {"headers": {"authorization": "another"}}),
         ("/parcels/{name}", {}),
+        ("/parcels/b1@mail.example", {}),  # theirs, though the record has no address
+        ("/parcels/b1%2540mail.example", {}),
+        ("/parcels", {"query": {"of": "b1@mail.example"}}),
+        ("/parcels", {"headers": {"X-Of": "YjFAbWFpbC5leGFtcGxl"}}),
+        ("/parcels", {"headers": {"X-Of": "somebody-else@mail.example"}}),
+        ("/parcels", {"query": {"name": "\uff22uyer Nr 1"}}),  # a full-width letter
+        ("/..;/parcels", {}),
     ],
 )
 def test_a_trick_is_refused_before_anything_is_on_record(
@@ -142,6 +149,29 @@ def test_a_template_gives_nothing_that_was_taken_out(atelier: Company, server: S
     with client(atelier, server, template=template) as out:
         out.send({buyer(1): record}, "/parcels")
     assert server.calls[0].json() == {"b": ["Buyer Nr 1"], "c": {}}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"address": f"{ADDRESS}/Buyer%20Nr%201"},
+        {"address": f"{ADDRESS}/b1@mail.example"},
+        {"headers": {"X-Of": "b1@mail.example"}},
+        {"template": {"to": Field("name"), "of": "b1@mail.example"}},
+        {"template": [Field("name"), {"of": ["to B1@mail.example"]}]},
+        {"template": {"b1@mail.example": Field("name")}},
+    ],
+)
+def test_a_client_made_for_one_person_smuggles_nothing_of_theirs(
+    atelier: Company, server: Server, made: dict[str, Any]
+) -> None:
+    at = {"api.couriers.example": server.address.removeprefix("http://")}
+    made = {"address": ADDRESS, **made}
+    with Outgoing(atelier, "couriers", purpose="delivery", loopback=at, **made) as out:
+        with pytest.raises(Refused) as refused:
+            out.send({buyer(1): RECORD}, "/parcels")
+        assert refused.value.reason == "personal"
+    assert server.calls == [] and list(register.rows(atelier)) == []
 
 
 def test_text_that_looks_like_json_stays_text(atelier: Company, server: Server) -> None:

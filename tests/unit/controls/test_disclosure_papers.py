@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 
 from kept.controls.disclosure.papers import lacking
+from kept.controls.registry import check
 from tests.acceptance.choosing import policy
 from tests.acceptance.disclosing import POLICY
 
@@ -51,6 +52,21 @@ def lacks(party: str, day: date = DAY, laws: str = "[gdpr, ccpa]") -> list[tuple
             [],
         ),
         ("role: controller, region: in, safeguard: binding-corporate-rules", []),
+        # what covers some places only covers nobody of whom nobody says where they are
+        ("role: controller, safeguard: adequacy", [("safeguard", "missing")]),
+        (
+            "role: controller, safeguard: data-privacy-framework, certified: 2026-01-01 until 2026-12-31",
+            [("safeguard", "missing")],
+        ),
+        # signed before there were these clauses
+        (
+            "role: controller, region: in, safeguard: standard-contractual-clauses, agreement: 2021-06-26 until ended",
+            [("safeguard", "missing")],
+        ),
+        (
+            "role: controller, region: in, safeguard: standard-contractual-clauses, agreement: 2021-06-27 until ended",
+            [],
+        ),
     ],
 )
 def test_what_a_party_lacks(party: str, expected: list[tuple[str, str]]) -> None:
@@ -67,3 +83,25 @@ def test_outside_europe_no_law_asks_for_them_and_what_is_declared_still_ends() -
     assert lacks("role: processor, region: in, agreement: 2020-01-01 until 2021-01-01", laws="ccpa") == [
         ("agreement", "dead")
     ]
+
+
+@pytest.mark.parametrize(
+    ("party", "code"),
+    [
+        (
+            "role: controller, region: in, safeguard: standard-contractual-clauses, agreement: 2019-01-01 until ended",
+            "no-clauses",
+        ),
+        (
+            "role: controller, region: [us, in], safeguard: data-privacy-framework, certified: 2026-01-01 until ended",
+            "wrong-safeguard",
+        ),
+        ("role: controller, region: eea, hosts: com", "bad-host"),
+        ('role: controller, region: eea, hosts: ["*.com"]', "bad-host"),
+    ],
+)
+def test_the_file_is_told_what_the_way_out_would_refuse(party: str, code: str) -> None:
+    made = policy(
+        POLICY.replace("  rescue:      {role: rescue}\n", f"  rescue: {{role: rescue}}\n  it: {{{party}}}\n")
+    )
+    assert code in {one.code for one in check(made, today=DAY).found}

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kept.controls.collection.gate.fields import Fields
+from kept.controls.collection.gate.fields import Fields, Place
 from kept.controls.disclosure.payload import fields, strip, values
 from kept.controls.refused import Refused
+from kept.policy.grammar import Sort
 from tests.acceptance.choosing import policy
 from tests.acceptance.disclosing import POLICY
 
@@ -83,3 +84,10 @@ def test_a_field_by_its_table_and_by_its_column_at_once_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         strip(couriers(), {"shop.buyers": {"email": "a@b.example"}, "email": "b@b.example"})
     assert refused.value.reason == "twice"
+
+
+def test_what_fits_a_pattern_is_a_name_and_no_value() -> None:
+    marks = Fields((Place("site.cookie", "_utm*", Sort("identifier"), "marks", in_browser=True),))
+    left = strip(marks, {"_utma": "x", "_utm b2@mail.example DE02": "x", "_utm\u00e9": "x"})
+    assert left.record == {"_utma": "x"} and left.columns == {"site.cookie._utma"}
+    assert not any("b2@" in one for one in left.taken_out)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from kept.controls.phrases import conditions
 from kept.controls.purposes.declare import Purpose
@@ -58,6 +59,14 @@ class NeverDisclosed(Promise):
     )
 
 
+# Words of a purpose's name that make it a sale, and those that do where data, or a list, is what is dealt in.
+SOLD: Final = re.compile(
+    r"sales?|resale|resell(s|ing)?|resold|broker(s|age|ing)?|moneti[sz](e|es|ed|ing|ation)"
+)
+DEALT: Final = re.compile(
+    r"sell(s|ing)?|sold|trad(e|es|ed|ing)|rent(s|al|ed|ing)?|leas(e|es|ed|ing)|auction(s|ed|ing)?|barter(s|ed|ing)?"
+)
+
 BRANCHES = (Disclosure, NeverDisclosed)
 
 
@@ -105,6 +114,17 @@ def _gives(policy: Policy, promise: Disclosure, problems: Problems) -> None:
         )
 
 
+def is_sold(purpose: str, party: Party) -> bool:
+    """Whether data that goes to a party for a purpose is sold to it, by the purpose's name (`data-trading`).
+
+    A business is sold to its successor, not the data; and a company doesn't sell to itself.
+    """
+    words = purpose.casefold().split("-")
+    of_data = "data" in words or "list" in words
+    sold = any(map(SOLD.fullmatch, words)) or (of_data and any(map(DEALT.fullmatch, words)))
+    return sold and party.role not in ("us", "successor")
+
+
 def _sold(policy: Policy, promise: Disclosure, problems: Problems) -> None:
     """A promise that nothing is sold beside a disclosure to another company for what is called a sale."""
     never = any(
@@ -112,13 +132,9 @@ def _sold(policy: Policy, promise: Disclosure, problems: Problems) -> None:
         for one in policy.section("disclosure").values()
     )
     others = [
-        to for to in promise.to if to in policy.parties and policy.parties[to].role not in ("us", "successor")
+        to for to in promise.to if to in policy.parties and is_sold(str(promise.purpose), policy.parties[to])
     ]
-    if (
-        never
-        and others
-        and set(promise.purpose.split("-")) & {"sale", "sales", "resale", "reselling", "brokerage"}
-    ):
+    if never and others:
         problems.error(
             "sold",
             f"the policy says that data is never sold, and gives it to `{others[0]}` for `{promise.purpose}`",

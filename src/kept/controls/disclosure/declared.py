@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from kept.controls.disclosure.declare import Disclosure
+from kept.controls.disclosure.declare import Disclosure, is_sold
 from kept.controls.disclosure.recipients import never
 from kept.controls.purposes.declare import Purpose
 from kept.controls.refused import Refused
@@ -46,6 +46,19 @@ def refuse_sale(policy: Policy, purpose: str | None, in_return: str | None) -> N
             "personal data is never sold",
             clause=never(policy, "sale"),
             help="nothing may be taken in return for it, and no purpose makes a sale another thing",
+        )
+
+
+def refuse_sold(policy: Policy, promise: Disclosure, party: Party) -> None:
+    """Refuse a declared purpose that is a sale by its name, whatever else the file says of it."""
+    if is_sold(str(promise.purpose), party):
+        clause = (*promise.clause, *never(policy, "sale"))
+        help = "give the purpose its own name, if it is none"
+        raise Refused(
+            "sale",
+            f"`{promise.purpose}` is a sale, and personal data is never sold",
+            clause=clause,
+            help=help,
         )
 
 

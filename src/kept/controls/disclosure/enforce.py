@@ -13,22 +13,26 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from kept.company import Company
 from kept.controls.choices.deciding import NONE, Basis, Decision
 from kept.controls.collection.gate.fields import Fields
+from kept.controls.conditions import VERIFIED
 from kept.controls.disclosure import conditions, declared, gathered, payload, register, telling
 from kept.controls.disclosure.declare import Disclosure
 from kept.controls.disclosure.papers import lacking
 from kept.controls.disclosure.payload import Record, Stripped
 from kept.controls.disclosure.recipients import party_of
+from kept.controls.purposes.cases.opening import is_name
 from kept.controls.purposes.declare import Purpose
 from kept.controls.purposes.enforce import By, Gate, is_role
 from kept.controls.refused import Refused
 from kept.controls.rights.people import Person
 from kept.errors import TransientError
 from kept.policy.facts import Party
+from kept.policy.policy import Policy
 from kept.policy.words import NEEDS
 
 WORDS: Final = 2000  # characters of one piece of evidence
@@ -48,7 +52,7 @@ class Disclosed:
     recipient: str
     purpose: str
     safeguard: str | None
-    records: Mapping[Person, Record]
+    records: Mapping[Person, Record] = field(repr=False)  # whoever logs it logs nobody
     stripped: tuple[str, ...]
     refused: Mapping[Person, Decision]
     clause: tuple[str, ...] = ()
@@ -64,6 +68,15 @@ class Way:
     party: Party
     purpose: Purpose
     data: tuple[str, ...]
+
+    def gave(self, policy: Policy, columns: frozenset[str]) -> tuple[str, ...]:
+        """The data that some columns (`store.table.column`) are of."""
+        tables = {name: policy.data[name].tables.items() for name in self.data}
+        return tuple(
+            name
+            for name, places in tables.items()
+            if any(fnmatchcase(at, f"{table}.{c}") for table, held in places for c in held for at in columns)
+        )
 
 
 def disclose(
@@ -86,9 +99,11 @@ def disclose(
     """Give a party the data of people, for a purpose; on register and ledger when it returns.
 
     `evidence` are the words for what is needed (`document`, `reason`, `agreement` …), `by` and `case` who asks and why,
-    `key` the caller's own: the same call again is one disclosure. `in_return` is whatever the recipient gives for it:
-    anything makes it a sale. Refused where it isn't declared, or nobody of the people may be given; TransientError
-    where nobody can tell; then nothing is on record, and nothing may leave.
+    `key` the caller's own: the same call again, in the same `way`, is one disclosure. `in_return` is whatever the
+    recipient gives for it: anything makes it a sale.
+
+    What Kept has to read itself is decided anew once it is read. Refused where it isn't declared, or nobody of the
+    people may be given; TransientError where nobody can tell; then nothing is on record, and nothing may leave.
     """
     found = planned(
         company,
@@ -111,13 +126,19 @@ def disclose(
         company, found, whos, by=by, case=case, signals=signals, evidence=evidence
     )
     given, columns, out = _records(company, found, allowed, records, refused)
+    if records is None and given:  # reading took its time: whoever said no meanwhile isn't given
+        late = decisions(company, found, list(given), by=by, case=case, signals=signals, evidence=evidence)
+        refused |= late
+        given = {who: record for who, record in given.items() if who not in late}
     if not given:
         why = next(iter(refused.values()))
         if why.unsure:
             raise TransientError(why.reason)
-        raise Refused(why.rule or "choice", why.reason, clause=(*found.disclosure.clause, *why.clause))
+        clause = dict.fromkeys(map(str, (*found.disclosure.clause, *why.clause)))
+        raise Refused(why.rule or "choice", why.reason, clause=clause)
     call = company.keys.index(f"disclosure\n{key}") if key is not None else uuid.uuid4().hex
     pseudonyms = company.pseudonyms.of([str(who) for who in given])
+    asker = _asker(company, by)
     again = register.enter(
         company,
         [
@@ -132,12 +153,18 @@ def disclose(
                 pseudonyms[str(who)],
                 safeguard=str(found.party.safeguard) if found.party.safeguard else None,
                 evidence=evidence,
-                by=by,
-                digest=_digest(company, found, record) if key is not None else None,
+                by=asker,
+                digest=_digest(company, found, record, way, evidence) if key is not None else None,
             )
             for who, record in given.items()
         ],
-        telling.letters(company, found.disclosure, found.party, call, list(given)),
+        telling.letters(
+            company,
+            found.disclosure,
+            found.party,
+            call,
+            {who: found.gave(company.policy, columns[who]) for who in given},
+        ),
     )
     return Disclosed(
         call,
@@ -171,6 +198,7 @@ def planned(
     declared.refuse_sale(policy, purpose, in_return)
     party = party_of(policy, recipient)
     promise = declared.declared(policy, party, purpose, disclosure)
+    declared.refuse_sold(policy, promise, party)
     use = policy.section("purposes").get(str(promise.purpose))
     if not isinstance(use, Purpose):
         raise Refused("purpose", "what it is for is no declared use", clause=promise.clause)
@@ -187,14 +215,14 @@ def planned(
             "groups", why, clause=promise.clause, help="give an answer about groups, or a checked export"
         )
     _evidence(promise, use, party, evidence)
-    if by is not None and not is_role(policy, By.of(by).role):
+    if by is not None and not _is_asker(policy, by):
         raise Refused("by", "it is asked for by nobody the policy knows", clause=promise.clause)
     return Way(promise, party, use, declared.data_of(promise, data))
 
 
 def trial(company: Company, found: Way, record: Record) -> Stripped:
     """What would be left of a record, whoever's it is: for a dry run and for measuring. Nothing is written."""
-    return payload.strip(_fields(company, found), record)
+    return payload.strip(may_go(company, found.disclosure, found.data), record)
 
 
 def decisions(
@@ -212,21 +240,35 @@ def decisions(
 
 
 def _evidence(promise: Disclosure, use: Purpose, party: Party, evidence: Mapping[str, str]) -> None:
-    strange = [word for word in evidence if word not in NEEDS]
-    if strange:
-        help = f"evidence is one of {', '.join(NEEDS)}"
+    strange = [word for word in evidence if word not in NEEDS or word in VERIFIED]
+    if strange:  # what was verified of somebody is looked up, of themselves: nobody's word stands for it
+        help = f"evidence is one of {', '.join(word for word in NEEDS if word not in VERIFIED)}"
         raise Refused("evidence", "that is no kind of evidence", clause=promise.clause, help=help)
+    if any(len(text) > WORDS for text in evidence.values()):
+        why = f"a piece of evidence has at most {WORDS} characters"
+        raise Refused("evidence", why, clause=promise.clause)
     for need in declared.needs(promise, use, party):
-        if need.startswith("verified-"):
-            continue  # of each person: the gate looks it up
-        if not evidence.get(need, "").strip():
+        # What no reader could see, or could read, is nothing said.
+        if need not in VERIFIED and not any(map(str.isalnum, evidence.get(need, ""))):
             why = f"`{promise.name}` needs {'an' if need[0] in 'ao' else 'a'} {need.replace('-', ' ')}"
             help = f"say it, as evidence: {need}=…"
             raise Refused(need, why, clause=promise.clause, help=help)
-    if any(len(text) > WORDS for text in evidence.values()):
-        raise Refused(
-            "evidence", f"a piece of evidence has at most {WORDS} characters", clause=promise.clause
-        )
+
+
+def _is_asker(policy: Policy, by: str) -> bool:
+    """Whether somebody the policy knows asks: `ROLE`, or `ROLE:KEY` with a key that can name them on the register."""
+    asking = By.of(by)
+    return is_role(policy, asking.role) and (asking.key is None or is_name(asking.key))
+
+
+def _asker(company: Company, by: str | None) -> str | None:
+    """Who asks, as the register has it: staff by their key, anybody else by a pseudonym."""
+    asking, policy = By.of(by or ""), company.policy
+    if by is None or asking.key is None or policy.is_staff(asking.role):
+        return by
+    root = policy.root(policy.kind_of(asking.role) or asking.role)
+    who = f"{root.name if root is not None else asking.role}:{asking.key}"
+    return f"{asking.role}:{company.pseudonyms.of([who])[who]}"
 
 
 def _decided(
@@ -245,7 +287,7 @@ def _decided(
     if isinstance(bases, Decision):
         raise TransientError(bases.reason)
     use = gate.uses.find(purpose, found.data)
-    if not isinstance(use, Decision) and use.alone and not signals:
+    if not isinstance(use, Decision) and use.alone and not signals and by is None:
         decided: Mapping[Person, Decision] = gate.decide_all(purpose, people, found.data)
     else:
         decided = {
@@ -293,6 +335,7 @@ def _records(
     columns: dict[Person, frozenset[str]] = {}
     out: dict[str, None] = {}
     clause = tuple(map(str, found.disclosure.clause))
+    own = records is None  # read from the stores, where a column of theirs may name somebody else
     if records is None:
         by_fields: dict[Fields, list[Person]] = {}
         for who, fields in allowed.items():
@@ -305,7 +348,9 @@ def _records(
             ).items()
         }
     left = {who: payload.strip(fields, records[who]) for who, fields in allowed.items()}
-    for who, column in gathered.others(company, {who: one.at for who, one in left.items()}).items():
+    at = {who: one.at for who, one in left.items()}
+    wrong = gathered.others(company, at) | ({} if own else gathered.strangers(company, at))
+    for who, column in wrong.items():
         why = f"{column} in the record isn't what this person has there"
         refused[who] = Decision(False, why, clause, rule="another")
     for who, one in left.items():
@@ -320,16 +365,17 @@ def _records(
     return given, columns, tuple(out)
 
 
-def _fields(company: Company, found: Way) -> Fields:
-    use = Gate.of(company).uses.find(str(found.purpose.name), found.data)
+def may_go(company: Company, disclosure: Disclosure, data: Sequence[str]) -> Fields:
+    """The columns of data that a disclosure may give of anybody: those that its purpose sees as they are."""
+    use = Gate.of(company).uses.find(str(disclosure.purpose), tuple(data))
     if isinstance(use, Decision):
         return Fields(())
     as_is = frozenset(column for column, how in use.allowed.fields.items() if how == "as is")
-    return payload.fields(company.policy, found.disclosure, found.data, as_is)
+    return payload.fields(company.policy, disclosure, data, as_is)
 
 
-def _digest(company: Company, found: Way, record: Record) -> str:
-    """A keyed sum of what is given, by which a repetition is known from another disclosure."""
-    said: list[Any] = [str(found.disclosure.name), str(found.party.name), dict(record)]
+def _digest(company: Company, found: Way, record: Record, way: str, evidence: Mapping[str, str]) -> str:
+    """A keyed sum of what is given, in which way, on what evidence: a repetition has the same."""
+    said: list[Any] = [str(found.disclosure.name), str(found.party.name), way, dict(evidence), dict(record)]
     text = json.dumps(said, sort_keys=True, default=str, ensure_ascii=False)
     return company.keys.mac("disclosure", text.encode("utf-8", "surrogatepass")).hex()

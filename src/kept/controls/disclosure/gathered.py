@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from kept.company import Company
 from kept.controls.choices.deciding import How
 from kept.controls.collection.gate.fields import Fields
 from kept.controls.disclosure.payload import Record
 from kept.controls.purposes.cases import reading
-from kept.controls.rights.people import Person, known_of
+from kept.controls.rights.people import Person, known_of, resolve
 from kept.controls.rights.places import places
 from kept.controls.rights.subjects import known_there, subjects
 from kept.errors import TerminalError
 from kept.policy.fact_readers import store_of
 from kept.stores.collect import collect
 from kept.stores.walk import Walk
+
+PHONE: Final = "phone"  # what people are known by that is written in many ways
+_MAIL: Final = re.compile(r"[^\s@:]+@[^\s@:]+\.[^\s@:]+")
 
 
 def gather(
@@ -89,7 +93,8 @@ def _together(
 
 
 def others(company: Company, given: Mapping[Person, Mapping[str, tuple[Any, ...]]]) -> dict[Person, str]:
-    """Those of whom a record gives what somebody else is known by (another's key or e-mail address), with the column.
+    """Those of whom a record gives what somebody else is known by (another's key or e-mail address), or several rows
+    where each is a person, with the column.
 
     `given` are values by column. A statement a kind. What a person isn't known by (a street) can't be told from
     another's.
@@ -99,34 +104,85 @@ def others(company: Company, given: Mapping[Person, Mapping[str, tuple[Any, ...]
         root = company.policy.people.get(kind)
         if root is None or root.table is None:
             continue
-        home, table = store_of(root.table), str(root.table)
+        table = str(root.table)
         mine = {who: at for who, at in given.items() if who.kind == kind}
-        if len(root.key_columns) == 1:
-            column = f"{table}.{root.key_columns[0]}"
-            found |= {
-                who: column
-                for who, at in mine.items()
-                if any(str(v) != who.key[0] for v in at.get(column, ()))
-            }
+        keys = [f"{table}.{column}" for column in root.key_columns]
+        for who, at in mine.items():
+            wrong = [
+                column for column, values in at.items() if column.startswith(f"{table}.") and len(values) > 1
+            ]
+            wrong += [
+                column
+                for column, part in zip(keys, who.key, strict=True)
+                if any(str(value) != part for value in at.get(column, ()))
+            ]
+            if wrong:
+                found[who] = wrong[0]
         names = {f"{table}.{column}": str(name) for name, column in root.known_by.items()}
         mine = {who: at for who, at in mine.items() if at.keys() & names.keys()}
-        if not mine or (home not in company.records and home not in company.stores):
-            continue  # none is given; or a browser or an outside store, which nobody can ask
-        keys = [who.key for who in mine]
-        asked = known_there if home in company.records else None
-        known = asked(company, home, kind, keys) if asked is not None else known_of(company, kind, keys)
+        known = _known(company, kind, mine)
+        if known is None:
+            continue  # a browser or an outside store, which nobody can ask
         for who, at in mine.items():
-            own = {name: _form(value) for name, value in known.get(who.key, {}).items()}
+            own = {name: _form(name, value) for name, value in known.get(who.key, {}).items()}
             for column in at.keys() & names.keys():
-                if any(v is not None and _form(str(v)) != own.get(names[column]) for v in at[column]):
+                name = names[column]
+                if any(v is not None and _form(name, str(v)) != own.get(name) for v in at[column]):
                     found[who] = column
     return found
 
 
-def _form(value: str) -> str:
+def strangers(company: Company, given: Mapping[Person, Mapping[str, tuple[Any, ...]]]) -> dict[Person, str]:
+    """Those of whom a record gives an e-mail address by which somebody else is known, in whatever column, with it."""
+    asked: dict[str, list[tuple[Person, str]]] = {}
+    for who, at in given.items():
+        for column, values in at.items():
+            for value in values:
+                if isinstance(value, str) and _MAIL.fullmatch(value.strip()):
+                    asked.setdefault(value.strip(), []).append((who, column))
+    if not asked or not any(root.known_by for root in company.policy.people.values()):
+        return {}
+    own = identifiers(company, list(given))
+    wanted = [text for text, at in asked.items() if any(text.casefold() not in own[who] for who, _ in at)]
+    told = resolve(company, wanted)
+    nobodys = {place for place, _ in told.wrong} - told.several
+    return {
+        who: column
+        for place, text in enumerate(wanted, 1)
+        if place not in nobodys
+        for who, column in asked[text]
+        if text.casefold() not in own[who]
+    }
+
+
+def identifiers(company: Company, people: Sequence[Person]) -> dict[Person, frozenset[str]]:
+    """By what each of these people is known (an e-mail address, a login), in small letters, as far as it can be asked.
+    A statement a kind."""
+    found: dict[Person, frozenset[str]] = dict.fromkeys(people, frozenset())
+    for kind in dict.fromkeys(who.kind for who in people):
+        mine = [who for who in people if who.kind == kind]
+        known = _known(company, kind, mine) or {}
+        found |= {who: frozenset(map(str.casefold, known.get(who.key, {}).values())) for who in mine}
+    return found
+
+
+def _known(
+    company: Company, kind: str, people: Iterable[Person]
+) -> Mapping[tuple[str, ...], Mapping[str, str]] | None:
+    """By which values people of a kind are known, by name; None where nobody can ask their store."""
+    root, keys = company.policy.people.get(kind), [who.key for who in people]
+    if root is None or root.table is None or not root.known_by or not keys:
+        return {}
+    home = store_of(root.table)
+    if home in company.records:
+        return known_there(company, home, kind, keys)
+    return known_of(company, kind, keys) if home in company.stores else None
+
+
+def _form(name: str, value: str) -> str:
     """A value by which people are known, however it is written: an address in small letters, a number by its digits."""
-    folded = value.casefold()
-    return folded if "@" in folded else "".join(char for char in folded if char.isalnum())
+    folded = value.strip().casefold()
+    return "".join(char for char in folded if char.isalnum()) if name == PHONE else folded
 
 
 def _tables_of(company: Company, kind: str, data: Sequence[str]) -> set[str]:

@@ -5,19 +5,22 @@ What a partner does with data, only the partner sees: nothing here speaks of tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from fnmatch import fnmatchcase
+from typing import Any
 
 from kept.company import Company
 from kept.controls.choices.floor import in_browsers
 from kept.controls.collection.browser import seen
 from kept.controls.collection.browser.scan import newest
 from kept.controls.disclosure import register
+from kept.controls.disclosure.compared import compared
 from kept.controls.disclosure.declare import Disclosure
 from kept.controls.disclosure.declared import disclosures
 from kept.controls.disclosure.outgoing.destination import is_declared
 from kept.controls.disclosure.papers import lacking
+from kept.controls.purposes.declare import Purpose
 from kept.errors import KeptError
 from kept.evidence.proof import Measured, Proof
 from kept.laws.law import safeguard
@@ -27,14 +30,14 @@ from kept.policy.policy import Policy
 
 
 def of_register(company: Company, promises: Sequence[Disclosure], *, whole: bool = False) -> Proof:
-    """What stands on the register is declared: recipient, purpose, columns, ground, and a safeguard that stood then.
+    """What stands on the register is what the ledger has, and is declared: recipient, purpose, columns, ground, and a
+    safeguard that is the party's and stood then.
 
-    Rows of these promises, or the `whole` register, in which there may be no others. Rows from under another version of
-    the policy are measured by their safeguard alone: what that version declared isn't in this file.
+    Rows of these promises, or the `whole` register, in which there may be no others. Of rows from under another version
+    of the policy only the safeguard's life is measured: what that version declared isn't in this file.
     """
     policy = company.policy
     mine = {str(one.name): one for one in promises}
-    columns = {name: declared_columns(policy, one) for name, one in mine.items()}
     rows = earlier = people = 0
     wrong: dict[str, int] = {}
     for number, row in register.sorts(company):
@@ -43,35 +46,76 @@ def of_register(company: Company, promises: Sequence[Disclosure], *, whole: bool
             continue
         rows += number
         people += number if row["named"] else 0
-        under, last = row["safeguard"], str(row["last"])[:10]
-        faults = []
-        if under is not None and not safeguard(under).stands(date.fromisoformat(last)):
-            faults.append(f"on {safeguard(under).name}, which didn't stand on {last}")
+        faults = _stood(row)
         if row["policy"] != policy.source.digest:
             earlier += number
         elif name not in mine:
             faults.append(f"by `{name}`, which isn't declared")
         else:
-            faults += _undeclared(
-                mine[name], row["recipient"], row["purpose"], row["fields"].split(), columns[name]
-            )
+            faults += _undeclared(policy, mine[name], row)
         for fault in faults:
             wrong[fault] = wrong.get(fault, 0) + number
+    ledger = compared(company, None if whole else mine)
     measured: Measured = {
         "rows": rows,
         "of_named_people": people,
         "undeclared": sum(wrong.values()),
         "earlier": earlier,
+        "altered": ledger.altered,
+        "gone": ledger.gone,
+        "not_on_ledger": ledger.alone,
+        "late_on_ledger": ledger.late,
     }
+    changed = (
+        [f"{ledger.altered} rows of the register say something else than the ledger"]
+        if ledger.altered
+        else []
+    )
+    changed += (
+        [f"{ledger.gone} disclosures on the ledger aren't on the register any more"] if ledger.gone else []
+    )
     if wrong:
         listed = "; ".join(f"{number} {fault}" for fault, number in list(wrong.items())[:5])
-        return Proof("measure", "broken", f"Data was given {listed}.", measured)
+        changed.insert(0, f"Data was given {listed}")
+    if changed:
+        return Proof("measure", "broken", f"{'; '.join(changed)}.", measured)
+    if ledger.alone:
+        says = f"{ledger.alone} rows of the register aren't on the ledger: put in, or Kept was killed between the two."
+        return Proof("measure", "unproven", says, measured)
     if not rows:
         says = "Nothing was given through Kept so far, and what leaves without it isn't seen: so nothing shows it."
         return Proof("measure", "unproven", says, measured)
-    before = f", {earlier} of them under an earlier version" if earlier else ""
-    says = f"Each of {rows} disclosures on the register{before} went where it is declared, with declared columns only."
+    if rows == earlier:
+        says = f"Nothing was given under this version so far, and what {rows} earlier rows rest on isn't in this file."
+        return Proof("measure", "unproven", says, measured)
+    before = f"; of {earlier} more, the version that declared them isn't this one" if earlier else ""
+    before += (
+        f"; {ledger.late} came onto the ledger late, after a crash or from a row put in"
+        if ledger.late
+        else ""
+    )
+    says = (
+        f"Each of {rows - earlier} disclosures on the register, and on the ledger, went where it is declared, with"
+        f" declared columns only{before}."
+    )
     return Proof("measure", "kept", says, measured)
+
+
+def _stood(row: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the safeguard under which something was given, by its life."""
+    under = row["safeguard"]
+    if under is None:
+        return []
+    try:
+        known = safeguard(under)
+    except KeyError:
+        return ["on a safeguard that no law knows"]
+    days = [str(row[time])[:10] for time in ("first", "last")]
+    return [
+        f"on {known.name}, which didn't stand on {day}"
+        for day in days
+        if not known.stands(date.fromisoformat(day))
+    ][:1]
 
 
 def declared_columns(policy: Policy, promise: Disclosure) -> frozenset[str]:
@@ -140,7 +184,7 @@ def of_browsers(company: Company, promise: Disclosure, parties: Sequence[Party])
     )
     return [
         proof,
-        Proof("measure", "kept", f"A browser sent it to {hosts}, which is declared.", {"hosts": len(met)}),
+        Proof("measure", "kept", f"A browser reached {hosts}, which is declared.", {"hosts": len(met)}),
     ]
 
 
@@ -181,13 +225,14 @@ def _of_store(company: Company, store: DeclaredStore) -> Proof | None:
         return Proof(
             "measure", "unproven", f"What {party} has in `{name}` can't be looked at: {why}.", measured
         )
-    rows, missing = 0, []
+    rows, missing, silent = 0, [], []
     try:
         for table in sorted({table for tables in there.values() for table in tables}):
             plain = table.partition(".")[2]
             held = {str(c) for data in there for c in _columns(policy, data, table)}
             known = behind.columns(plain)
             missing += [f"{table}.{column}" for column in sorted(held - known)] if known else []
+            silent += [] if known else [table]
             rows += behind.count(plain)
     except KeptError as wrong:
         says = f"What {party} has in `{name}` could not be looked at: {wrong.message}."
@@ -196,6 +241,11 @@ def _of_store(company: Company, store: DeclaredStore) -> Proof | None:
     if missing:
         says = f"`{name}` doesn't have {', '.join(missing)}, which the file declares there."
         return Proof("measure", "unproven", says, measured)
+    if silent:
+        says = (
+            f"{party} has {rows} records in `{name}`, and doesn't list what it keeps in {', '.join(silent)}."
+        )
+        return Proof("measure", "unproven", says, measured, unseen=True)
     says = (
         f"{party} has {rows} records in `{name}`; every declared column there is one that it is given. What else it has"
         " noted in fields nobody declared is for the collection's proof."
@@ -208,14 +258,18 @@ def _columns(policy: Policy, data: str, table: str) -> list[str]:
     return [str(column) for name, columns in tables.items() if name == table for column in columns]
 
 
-def _undeclared(
-    promise: Disclosure, recipient: str, purpose: str, fields: Sequence[str], columns: frozenset[str]
-) -> list[str]:
+def _undeclared(policy: Policy, promise: Disclosure, row: Mapping[str, Any]) -> list[str]:
+    recipient, fields, columns = row["recipient"], row["fields"].split(), declared_columns(policy, promise)
+    party, purpose = policy.parties.get(recipient), policy.section("purposes").get(str(promise.purpose))
     faults = []
     if recipient not in map(str, promise.to):
         faults.append(f"to `{recipient}`, which `{promise.name}` doesn't name")
-    if purpose != promise.purpose:
-        faults.append(f"for `{purpose}`, which `{promise.name}` isn't for")
+    if row["purpose"] != promise.purpose:
+        faults.append(f"for `{row['purpose']}`, which `{promise.name}` isn't for")
+    elif isinstance(purpose, Purpose) and row["ground"] not in map(str, purpose.ground.values()):
+        faults.append(f"on a ground that `{promise.purpose}` doesn't have")
+    if row["safeguard"] != (str(party.safeguard) if party is not None and party.safeguard else None):
+        faults.append(f"under another safeguard than that of `{recipient}`")
     patterns = [column for column in columns if "*" in column]  # cookies whose names end in a number
     beyond = [one for one in sorted(set(fields) - columns) if not any(fnmatchcase(one, p) for p in patterns)]
     if beyond:

@@ -78,6 +78,9 @@ def _safeguard(policy: Policy, party: Party, today: date) -> list[Lack]:
     uncovered = [one for one in outside if known.only and not words.covers(known.only, one)]
     if party.safeguard == "adequacy":
         uncovered = list(outside)
+    if not party.region and (known.only or party.safeguard == "adequacy") and policy.european():
+        why = f"{known.name} doesn't cover every place, and nobody says where `{party.name}` is"
+        found.append(Lack("safeguard", "missing", why, known.instrument or known.article))
     if uncovered:
         why = f"{known.name} doesn't cover {words.region_name(uncovered[0])}, where `{party.name}` is"
         found.append(Lack("safeguard", "missing", why, known.instrument or known.article))
@@ -89,9 +92,14 @@ def _safeguard(policy: Policy, party: Party, today: date) -> list[Lack]:
             found.append(Lack("safeguard", "missing", why, known.rests_on_article))
         else:
             found += _dates(party, party.certified, "safeguard", "the certification of", policy, today)
-    elif known.rests_on == "agreement" and party.agreement is None:
-        why = f"nobody says when {known.name} were signed with `{party.name}`"
-        found.append(Lack("safeguard", "missing", why, policy.cite(known.rests_on_article or "Art. 46")))
+    elif known.rests_on == "agreement":
+        cited = policy.cite(known.rests_on_article or "Art. 46")
+        if party.agreement is None:
+            why = f"nobody says when {known.name} were signed with `{party.name}`"
+            found.append(Lack("safeguard", "missing", why, cited))
+        elif known.began is not None and party.agreement.since < known.began:
+            why = f"the agreement with `{party.name}` is older than {known.name} are, which began on {known.began}"
+            found.append(Lack("safeguard", "missing", why, cited))
     return found
 
 

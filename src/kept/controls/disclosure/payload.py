@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
@@ -27,8 +29,8 @@ Record = Mapping[str, Any]
 class Stripped:
     """What is left of a record, its values by column (`store.table.column`), and what was taken out, by name."""
 
-    record: Record
-    at: Mapping[str, tuple[Any, ...]]
+    record: Record = dataclasses.field(repr=False)
+    at: Mapping[str, tuple[Any, ...]] = dataclasses.field(repr=False)
     taken_out: tuple[str, ...]
 
     @property
@@ -71,12 +73,17 @@ def strip(allowed: Fields, record: Record) -> Stripped:
                     _once(at, f"{tables[name]}.{column}", tuple(row[column] for row in rows if column in row))
             continue
         meant = _column(allowed, name)
-        if meant is None or not isinstance(value, PLAIN):
+        if meant is None or not is_plain(value):
             out.append(_shown(name))
             continue
         _once(at, meant, (value,))
         kept[name] = value
     return Stripped(kept, at, tuple(dict.fromkeys(out)))
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value is a single one, that JSON can say."""
+    return isinstance(value, PLAIN) and not (isinstance(value, float) and not math.isfinite(value))
 
 
 def values(record: Record) -> Iterator[tuple[str, str, object]]:
@@ -91,6 +98,15 @@ def values(record: Record) -> Iterator[tuple[str, str, object]]:
             yield "", field, value
 
 
+def deep(value: object) -> list[object]:
+    """Every single value in a record or records, however deep, those included that are taken out."""
+    if isinstance(value, Mapping):
+        return [one for part in value.values() for one in deep(part)]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [one for part in value for one in deep(part)]
+    return [value]
+
+
 def _rows(
     allowed: Fields, table: str, value: Mapping[str, Any] | Sequence[Any], out: list[str]
 ) -> list[dict[str, Any]]:
@@ -100,7 +116,7 @@ def _rows(
         if not isinstance(row, Mapping):
             out.append(table)
             continue
-        left = {str(c): one for c, one in row.items() if str(c) in known and isinstance(one, PLAIN)}
+        left = {str(c): one for c, one in row.items() if str(c) in known and is_plain(one)}
         out += [f"{table}.{_shown(str(column))}" for column in row if str(column) not in left]
         if left:
             rows.append(left)
@@ -117,7 +133,12 @@ def _column(allowed: Fields, field: str) -> str | None:
             f"{named(field)} may mean {' or '.join(f'{table}.{column}' for table, column in meant)}",
             help="name it by store, table and column",
         )
-    return f"{meant[0][0]}.{meant[0][1]}" if meant else None
+    if not meant:
+        return None
+    table, column = meant[0]
+    by_itself = any((place.table, place.column) == (table, column) for place in allowed.places)
+    # What fits a pattern (`_utm*`) may be anything, a value too: nothing but a plain name is one.
+    return f"{table}.{column}" if by_itself or named(column) != "a field" else None
 
 
 def _once(at: dict[str, tuple[Any, ...]], column: str, values: tuple[Any, ...]) -> None:

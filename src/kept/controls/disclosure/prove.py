@@ -34,9 +34,11 @@ def prove(company: Company, promise: Promise) -> list[Proof]:
 def _register(
     company: Company, promises: Sequence[Disclosure], *, seen: bool, whole: bool = False
 ) -> list[Proof]:
-    """What the register shows; an empty one shows nothing, and is only said where nothing else was `seen`."""
+    """What the register shows; one that is empty, or from under earlier versions alone, shows nothing, and is only said
+    where nothing else was `seen`."""
     proof = measured.of_register(company, promises, whole=whole)
-    return [] if proof.verdict == "unproven" and seen else [proof]
+    empty = proof.measured["rows"] == proof.measured["earlier"] and not proof.measured["not_on_ledger"]
+    return [] if proof.verdict == "unproven" and empty and seen else [proof]
 
 
 def prove_party(company: Company, party: Party) -> list[Proof]:

@@ -1,6 +1,7 @@
 """The register of disclosures: what left the house, for whom, about whom, on which ground and under which safeguard.
 
-A row is written before anything leaves; the ledger gets the same, so that a row taken out of the register is missed.
+A row is written before anything leaves; the ledger gets the same, so that a row taken out of the register is missed
+(`compared`).
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, update
@@ -20,6 +21,8 @@ from kept.state.uses import disclosures
 
 PART: Final = 500  # rows of one statement: 16 values each, below what SQLite binds
 _SEAL: Final = "evidence of a disclosure"
+ACT: Final = "disclosed"
+UNDER_WAY: Final = timedelta(minutes=1)  # between a row and its entry, while somebody is writing both
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,13 @@ def enter(
     one that was is Refused as `replayed`. The statements are as many for one as for PART entries. `along` writes in
     the same transaction.
     """
-    at, policy = company.clock().isoformat(), company.policy.source.digest
+    at, policy = company.clock().astimezone(UTC).isoformat(), company.policy.source.digest
     sealed: dict[str, bytes] = {}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for entry in entries:
         text = json.dumps(dict(entry.evidence), sort_keys=True, ensure_ascii=False) if entry.evidence else ""
         if text and text not in sealed:
-            sealed[text] = company.keys.seal(_SEAL, text.encode())
+            sealed[text] = company.keys.seal(_SEAL, text.encode("utf-8", "surrogatepass"))
         rows.append(
             {
                 "disclosure": entry.disclosure,
@@ -118,13 +121,19 @@ def enter(
     mine = {(entry.call, entry.pseudonym, entry.digest) for entry in entries}
     stand = select(disclosures.c.call, disclosures.c.pseudonym, disclosures.c.digest)
     stand = stand.where(disclosures.c.call.in_(calls))
+    added = 0
     with company.state.write() as connection:
-        before = {tuple(row) for row in connection.execute(stand)}
-        for start in range(0, len(rows), PART):
-            adding = insert(connection, disclosures).values(rows[start : start + PART])
-            connection.execute(adding.on_conflict_do_nothing())
+        before = {
+            (row.call, row.pseudonym) for row in connection.execute(stand)
+        }  # a group's has no pseudonym to clash
+        new = [row for row in rows if (row["call"], row["pseudonym"]) not in before]
+        for start in range(0, len(new), PART):
+            adding = insert(connection, disclosures).values(new[start : start + PART])
+            wrote = adding.on_conflict_do_nothing().returning(disclosures.c.number)
+            added += len(connection.execute(wrote).all())
         after = {tuple(row) for row in connection.execute(stand)}
-        if not mine <= after or (before and not mine <= before):
+        # Either all of it was new and stands alone, or all of it stood there: whoever wrote it, and however lately.
+        if not mine <= after or added not in (0, len(rows)) or (added and len(after) > len(rows)):
             raise Refused(
                 "replayed",
                 "another disclosure was made under this key",
@@ -132,26 +141,58 @@ def enter(
             )
         if along is not None:
             along(connection)
-    told = [(f"disclosed {entry.call} {entry.pseudonym or ''}", _told(company, entry)) for entry in entries]
-    company.ledger.append_many(told)
-    return bool(before)
+    noted = [
+        (key_of(entry.call, entry.pseudonym), {**told(row), "evidence": sorted(entry.evidence)})
+        for row, entry in zip(rows, entries, strict=True)
+    ]
+    company.ledger.append_many(noted)
+    _catch_up(company)
+    return not added
 
 
-def _told(company: Company, entry: Entry) -> dict[str, Any]:
+class _CaughtUp:
+    """That this process has looked for rows that the ledger lacks."""
+
+
+def _catch_up(company: Company) -> None:
+    """Once a process: put rows on the ledger that it lacks, for Kept was killed after it wrote them; marked as `late`,
+    for whoever put a row in behind its back would have it so too."""
+    if _CaughtUp in company.memory:
+        return
+    written = (company.clock() - UNDER_WAY).astimezone(UTC).isoformat()
+    newest = (
+        select(disclosures)
+        .where(disclosures.c.at < written)
+        .order_by(disclosures.c.number.desc())
+        .limit(PART)
+    )
+    before = None
+    while True:
+        page = newest if before is None else newest.where(disclosures.c.number < before)
+        with company.state.read() as connection:
+            rows = {key_of(row["call"], row["pseudonym"]): row for row in connection.execute(page).mappings()}
+        known = company.ledger.keyed(list(rows))
+        late = {key: row for key, row in rows.items() if key not in known}
+        if not late:
+            break
+        company.ledger.append_many([(key, {**told(row), "late": True}) for key, row in late.items()])
+        before = min(row["number"] for row in late.values())
+    company.memory[_CaughtUp] = True
+
+
+def key_of(call: str | None, pseudonym: str | None) -> str:
+    """The ledger's key of a row's entry."""
+    return f"{ACT} {call} {pseudonym or ''}"
+
+
+def told(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """What the ledger says of a row, but for the sorts of evidence there were."""
+    same = ("disclosure", "recipient", "purpose", "ground", "safeguard", "people", "by", "way", "policy")
     return {
-        "act": "disclosed",
-        "disclosure": entry.disclosure,
-        "recipient": entry.recipient,
-        "purpose": entry.purpose,
-        "ground": entry.ground,
-        "safeguard": entry.safeguard,
-        "person": entry.pseudonym,
-        "fields": list(entry.fields),
-        "people": entry.people,
-        "evidence": sorted(entry.evidence),
-        "by": entry.by,
-        "way": entry.way,
-        "policy": company.policy.source.digest,
+        "act": ACT,
+        "person": row["pseudonym"],
+        "fields": row["fields"].split(),
+        **{word: row[word] for word in same},
     }
 
 
@@ -174,7 +215,7 @@ def rows(
     if of is not None:
         wanted = wanted.where(disclosures.c.pseudonym.in_(list(of)))
     if since is not None:
-        wanted = wanted.where(disclosures.c.at >= since.isoformat())
+        wanted = wanted.where(disclosures.c.at >= since.astimezone(UTC).isoformat())
     if disclosure is not None:
         wanted = wanted.where(disclosures.c.disclosure == disclosure)
     last = 0
@@ -211,18 +252,29 @@ def sorts(company: Company) -> list[tuple[int, Mapping[str, Any]]]:
         for name in ("disclosure", "recipient", "purpose", "ground", "safeguard", "fields", "way", "policy")
     ]
     named = disclosures.c.pseudonym.is_not(None)
-    last = func.max(disclosures.c.at).label("last")
-    query = select(func.count().label("rows"), last, named.label("named"), *columns).group_by(named, *columns)
+    times = func.min(disclosures.c.at).label("first"), func.max(disclosures.c.at).label("last")
+    query = select(func.count().label("rows"), *times, named.label("named"), *columns).group_by(
+        named, *columns
+    )
     with company.state.read() as connection:
         return [(row.rows, dict(row._mapping)) for row in connection.execute(query)]
 
 
 def forget(company: Company, pseudonyms: Sequence[str]) -> None:
-    """Somebody is erased: what was written down as evidence about them goes, and by what a repetition would be known.
+    """Somebody is erased: what was written down as evidence about them goes, by what a repetition would be known, and
+    letters with data of theirs that weren't sent yet.
 
     That something was given, to whom and on which ground stays, about nobody in particular any more. Call it before
     their pseudonyms are destroyed.
     """
     mine = disclosures.c.pseudonym.in_(pseudonyms)
+    mailed = select(disclosures.c.call).where(mine, disclosures.c.way == "mail").distinct()
     with company.state.write() as connection:
+        for call in connection.scalars(mailed).all():
+            company.outbox.forget(letter_of(str(call)), connection)
         connection.execute(update(disclosures).where(mine).values(evidence=None, digest=None))
+
+
+def letter_of(call: str) -> str:
+    """The id of the letter by which a disclosure leaves."""
+    return call[:40]

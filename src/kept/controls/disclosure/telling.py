@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 
 from sqlalchemy import Connection
@@ -18,20 +18,20 @@ from kept.policy.wording import data_words, words_of
 
 
 def letters(
-    company: Company, disclosure: Disclosure, party: Party, call: str, people: Sequence[Person]
+    company: Company, disclosure: Disclosure, party: Party, call: str, given: Mapping[Person, Sequence[str]]
 ) -> Callable[[Connection], None] | None:
-    """What puts a letter to each of these people, whose kind is told and who have an address, into the outbox; None
-    where nobody is written to.
+    """What puts a letter to each of these people, whose kind is told and who have an address, into the outbox: which of
+    their data was `given`. None where nobody is written to.
 
     The same call again sends no second letter. Who is another end of a link (`sale.seller`) isn't told here.
     """
-    told = [who for who in people if is_told(company.policy, disclosure, who.kind)]
+    told = [who for who in given if is_told(company.policy, disclosure, who.kind)]
     known = addresses.of(company, told) if told else {}
 
     def put(connection: Connection) -> None:
         for who, address in known.items():
             id = sha256(f"{call} {company.keys.index(str(who))}".encode()).hexdigest()[:40]
-            letter = _letter(company.policy, disclosure, party, address)
+            letter = _letter(company.policy, disclosure, party, given[who], address)
             company.outbox.put("disclosed", letter, id=id, connection=connection)
 
     return put if known else None
@@ -45,10 +45,12 @@ def is_told(policy: Policy, disclosure: Disclosure, kind: str) -> bool:
     )
 
 
-def _letter(policy: Policy, disclosure: Disclosure, party: Party, address: str) -> Letter:
+def _letter(
+    policy: Policy, disclosure: Disclosure, party: Party, given: Sequence[str], address: str
+) -> Letter:
     contact = next((c["email"] for one in policy.us() for c in one.contacts.values() if "email" in c), None)
     what, whither = (
-        data_words(policy, disclosure.gives),
+        data_words(policy, given),
         f"{party.label}, for “{words_of(disclosure.purpose)}”",
     )
     text = (

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kept.company import Company
 from kept.controls.disclosure import declared
-from kept.controls.disclosure.declare import Disclosure
+from kept.controls.disclosure.declare import Disclosure, is_sold
 from kept.controls.disclosure.enforce import Way, planned, trial
 from kept.controls.purposes.declare import Purpose
 from kept.controls.refused import Refused
@@ -73,6 +73,19 @@ def sale(company: Company) -> Proof:
         for one in declared.disclosures(policy)
         for to in one.to
         if to in policy.parties
+    ]
+    tries += [
+        (
+            str(to),
+            {
+                "purpose": str(one.purpose),
+                "disclosure": str(one.name),
+                "evidence": _evidence(company, one, party),
+            },
+        )
+        for one in declared.disclosures(policy)
+        for to in one.to
+        if (party := policy.parties.get(to)) is not None and is_sold(str(one.purpose), party)
     ]
     wrong = list(dict.fromkeys(to for to, asked in tries if _refusal(company, to, asked) != "sale"))
     measured: Measured = {"trials": len(tries), "wrong": len(wrong)}

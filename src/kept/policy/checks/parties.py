@@ -28,6 +28,14 @@ def check(policy: Policy, problems: Problems, today: date) -> None:
                     host.span,
                     help="write it without https:// and path: www.example.org",
                 )
+        for host in party.hosts:
+            if "." not in host.removeprefix("*.") and host != "localhost":
+                problems.error(
+                    "bad-host",
+                    f'"{host}" is no host of `{party.name}` alone: every host below it would be',
+                    host.span,
+                    help="write it whole: www.example.org, or *.example.org",
+                )
         if party.group and sum(other.group == party.group for other in policy.parties.values()) == 1:
             problems.finding(
                 "group-of-one",
@@ -94,8 +102,11 @@ def _safeguard(policy: Policy, party: Party, problems: Problems, today: date) ->
     if not party.region:
         return
     outside = [region for region in party.region if not _inside(policy, region, today)]
-    if safeguard.only and not any(words.covers(safeguard.only, region) for region in party.region):
-        named = ", ".join(words.region_name(region) for region in party.region)
+    beyond = [region for region in outside if safeguard.only and not words.covers(safeguard.only, region)]
+    if safeguard.only and (
+        beyond or not any(words.covers(safeguard.only, region) for region in party.region)
+    ):
+        named = ", ".join(words.region_name(region) for region in beyond or party.region)
         problems.error(
             "wrong-safeguard",
             f"{safeguard.name} covers {words.region_name(safeguard.only)} only, and `{party.name}` is in {named}",
@@ -148,6 +159,19 @@ def _certified(policy: Policy, party: Party, problems: Problems, today: date) ->
             party.safeguard.span,
             help="add the day: agreement: 2026-01-01 until ended",
             law=policy.cite(safeguard.rests_on_article or "Art. 46"),
+        )
+    elif (
+        safeguard.rests_on == "agreement"
+        and party.agreement is not None
+        and safeguard.began is not None
+        and party.agreement.since < safeguard.began
+    ):
+        problems.finding(
+            "no-clauses",
+            f"the agreement with `{party.name}` is older than {safeguard.name} are, which began on {safeguard.began}",
+            party.at("agreement"),
+            help="sign the clauses of today, and write the day; those from before fell on 2022-12-27",
+            law=f"{safeguard.instrument}, Art. 4(4)",
         )
 
 

@@ -8,6 +8,7 @@ names columns, never a value.
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
@@ -35,6 +36,9 @@ SHORT: Final = 3
 LARGE: Final = 100_000_000_000
 """Numbers from here on are milliseconds since 1970, not seconds."""
 
+_OF_NUMBERS: Final = frozenset("0123456789.eE+-")
+_BEGINNINGS: Final = tuple("=+-@\t\r\n\0＝＋－＠")  # of a formula, in a spreadsheet
+
 Row = tuple[str, ...]
 
 
@@ -53,7 +57,7 @@ def check(company: Company, asked: Scope, made: Sequence[Cut], file: Path, *, re
     known = {one.name: one for one in asked.dimensions}
     if recount:
         people, there = _recounted(company, asked, [known[name] for name in names], steps, made)
-        for row, number in rows.items():
+        for row, number in _in_one_way(asked, header, rows).items():
             if people.get(row, 0) < asked.floor:
                 raise _found(f"some combination of values is that of fewer than {asked.floor} people")
             if number > there[row]:
@@ -85,16 +89,22 @@ def _refuse_identifiers(company: Company, asked: Scope, header: Sequence[str], r
     for row in rows:
         for name, cell in zip(header, row, strict=True):
             if cell and name != "since" and not _is_band(cell):
-                cells.setdefault(cell.strip().casefold(), name)
+                cells.setdefault(_folded(cell), name)
     words = {word: name for cell, name in cells.items() for word in (cell, *_words(cell))}
     text = "\n".join(cells)
     organisations = {one.name for one in asked.dimensions if one.link is not None}
     for identifier, is_key in _identifiers(company, asked):
         found = words.get(identifier)
-        if found is None and len(identifier) > SHORT and not is_key and identifier in text:
+        within = len(identifier) > SHORT and not (is_key and identifier.isdecimal())
+        if found is None and within and identifier in text:
             found = next(name for cell, name in cells.items() if identifier in cell)
         if found is not None and not (is_key and (found in organisations or _is_number(asked, found))):
             raise _found(f"`{found}` holds something by which a person is known")
+
+
+def _folded(text: str) -> str:
+    """A text without what people don't see: capitals, and other ways to write the same letters."""
+    return unicodedata.normalize("NFKC", text).strip().casefold()
 
 
 def _is_number(asked: Scope, name: str) -> bool:
@@ -128,7 +138,7 @@ def _identifiers(company: Company, asked: Scope) -> Iterator[tuple[str, bool]]:
             source = store.table(table)
             found = sa.select(source.c[column]).where(source.c[column].is_not(None)).distinct()
             for value in connection.execution_options(yield_per=PAGE).execute(found).scalars():
-                text = str(value).strip().casefold()
+                text = _folded(str(value))
                 if text:
                     yield text, is_key
 
@@ -174,7 +184,7 @@ def _numbered(company: Company, asked: Scope) -> dict[Owner, int]:
     """A number for everybody who may be counted."""
     found: dict[Owner, int] = {}
     for kind in dict.fromkeys(way.walk.kind for way in asked.ways):
-        for key in counted(company, asked.question.purpose, asked.question.data, kind):
+        for key in counted(company, asked.question.purpose, asked.question.data, kind, asked.promise):
             found[kind, key] = len(found)
     return found
 
@@ -261,12 +271,42 @@ def _day(company: Company, made: Sequence[Cut], at: Any) -> str | None:
     return None
 
 
+def _in_one_way(asked: Scope, header: Sequence[str], rows: Counter[Row]) -> Counter[Row]:
+    """The rows of the file with numbers written in one way: what is `10.0` here is `10` to some databases."""
+    numbers = [_is_number(asked, name) for name in header]
+    found: Counter[Row] = Counter()
+    for row, times in rows.items():
+        cells = zip(numbers, row, strict=True)
+        found[tuple(_number(cell) if is_number else cell for is_number, cell in cells)] += times
+    return found
+
+
+def _number(text: str) -> str:
+    """A number, written in one way; what is none stays as it is."""
+    try:
+        return format(Decimal(text).normalize(), "f")
+    except InvalidOperation:
+        return text
+
+
+def _is_negative(text: str) -> bool:
+    if text[0] != "-" or set(text) - _OF_NUMBERS:
+        return False
+    try:
+        return float(text) <= 0
+    except ValueError:
+        return False
+
+
 def _coarse(value: Any, width: int | None) -> str:
     """A value as it should stand in the file."""
     if value is None:
         return ""
     if width is None:
-        return str(value)
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if isinstance(value, int | float | Decimal):
+            return _number(text)
+        return f"'{text}" if text[:1] in _BEGINNINGS and not _is_negative(text) else text
     try:
         low = below(Decimal(str(value)) / width) * width
     except (InvalidOperation, ValueError, OverflowError):

@@ -6,6 +6,7 @@ k-anonymity by recoding everybody's rows alike and leaving out the few that stil
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -13,6 +14,8 @@ from typing import Final
 from kept.controls.purposes.groups.floor import Counted
 from kept.controls.purposes.groups.scope import Dimension
 
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")  # wide ones too
+NUMBER: Final = re.compile(r"-([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 WIDEST: Final = 1_000_000_000
 LEFT_OUT: Final = 0.05
 """The share of rows that may be left out before the next step is taken."""
@@ -46,4 +49,10 @@ def written(label: str | None, width: int | None) -> str:
     """A label as it stands in the file: of a band of numbers where it begins and ends."""
     if label is None:
         return ""
-    return label if width is None else f"{label} to <{int(label) + width}"
+    return harmless(label) if width is None else f"{label} to <{int(label) + width}"
+
+
+def harmless(text: str) -> str:
+    """A text as a spreadsheet shows it: one that begins like a formula, and is no number, has an apostrophe before it
+    (OWASP, CSV Injection; ASVS 5.0, 1.2.10)."""
+    return f"'{text}" if text.startswith(FORMULA) and not NUMBER.fullmatch(text) else text

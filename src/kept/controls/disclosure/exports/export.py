@@ -18,18 +18,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from kept.company import Company
-from kept.controls.disclosure import declared
-from kept.controls.disclosure.declare import Disclosure
 from kept.controls.disclosure.exports import checked, coarse
-from kept.controls.disclosure.papers import lacking
-from kept.controls.disclosure.recipients import party_of
-from kept.controls.disclosure.register import Entry, enter
 from kept.controls.purposes.groups import cuts
-from kept.controls.purposes.groups.asked import CLAIM, stretches
+from kept.controls.purposes.groups.asked import CLAIM, overlapping, stretches
 from kept.controls.purposes.groups.counting import count
 from kept.controls.purposes.groups.cuts import Cut
 from kept.controls.purposes.groups.floor import Counted, told_all
 from kept.controls.purposes.groups.people import everybody
+from kept.controls.purposes.groups.promised import narrowed, promised, register
 from kept.controls.purposes.groups.question import Every, Question
 from kept.controls.purposes.groups.scope import Scope, scope
 from kept.controls.purposes.groups.spans import Span
@@ -89,14 +85,14 @@ def export(
     A `recipient` who is a party of the policy has to be declared to get this data for this purpose, and is written into
     the register. An existing file is not overwritten.
     """
-    if not wanted.columns or not recipient.strip() or len(recipient) > 200:
-        raise Refused("question", "an export has columns, and is for somebody")
-    promise = _declared(company, wanted, recipient)
+    if not wanted.columns:
+        raise Refused("question", "an export has columns")
+    if TIME in wanted.columns:
+        raise Refused("question", f"`{TIME}` is the column with the time")
+    promise = promised(company, recipient, wanted.purpose, wanted.data)
     if file.exists():
         raise Refused("question", "the file is there already", help="name another one")
-    asked = scope(company, wanted.question, by=by, most=COLUMNS)
-    if promise is not None and promise.groups is not None:
-        asked = replace(asked, floor=max(asked.floor, promise.groups))
+    asked = scope(company, wanted.question, by=by, most=COLUMNS, promise=promise)
     spans = stretches(company, asked)
     with company.state.claim(CLAIM, wait=True) as mine:
         if not mine:
@@ -109,7 +105,7 @@ def export(
         try:
             _write(company, made, part)
             checked.check(company, asked, made, part, recount=is_new)
-            number = _on_record(company, asked, made, recipient, promise, by, is_new=is_new)
+            number = _on_record(company, asked, made, recipient, by, is_new=is_new)
             os.replace(part, file)
         finally:
             part.unlink(missing_ok=True)
@@ -124,35 +120,15 @@ def export(
     )
 
 
-def _declared(company: Company, wanted: Export, recipient: str) -> Disclosure | None:
-    """The promise under which a party may get this; None for somebody who is none. What isn't declared is Refused, and
-    so is what needs evidence, for which nobody is asked here."""
-    policy = company.policy
-    if recipient not in policy.parties or recipient in {str(us.name) for us in policy.us()}:
-        return None
-    party = party_of(policy, recipient)
-    promise = declared.declared(policy, party, wanted.purpose, None)
-    declared.data_of(promise, (wanted.data,))
-    for lack in lacking(policy, party, company.clock().astimezone(policy.timezone).date()):
-        if lack.forbids:
-            raise Refused(lack.paper, f"{lack.says}: nothing is given to it", clause=promise.clause)
-    if promise.needs or promise.case or promise.by:
-        raise Refused(
-            "needs", f"`{promise.name}` asks for more than an export can show", clause=promise.clause
-        )
-    return promise
-
-
 def _again(company: Company, asked: Scope, spans: Sequence[Span]) -> list[Cut] | None:
     """The same export as it left before; None where nothing of it was counted yet, Refused where something was."""
-    with company.state.read() as connection:
-        found = cuts.overlapping(connection, asked.place, spans)
+    found = overlapping(company, asked, spans)
     if not found:
         return None
-    same = (asked.question.purpose, asked.question.data, asked.question.dimensions)
+    same = (asked.question.purpose, asked.question.data, asked.question.dimensions, narrowed(asked.promise))
     if {cut.span for cut in found} == set(spans) and all(
         cut.way == "export"
-        and (cut.purpose, cut.data, tuple((cut.measure or ("",))[0].split())) == same
+        and (cut.purpose, cut.data, tuple((cut.measure or ("",))[0].split()), cut.promise) == same
         and all(cell.people >= asked.floor for cell in cut.cells)
         for cut in found
     ):
@@ -196,15 +172,18 @@ def _cut(asked: Scope, span: Span, ways: Sequence[Sequence[Counted]]) -> Cut:
         len(ways[0]) - len(cells),
         measure=(" ".join(asked.question.dimensions), None),
         steps={one.name: one.width for one in asked.dimensions},
+        clock=asked.clock,
+        promise=narrowed(asked.promise),
     )
 
 
 def _write(company: Company, made: Sequence[Cut], part: Path) -> None:
     zone = company.policy.timezone
     steps = dict(made[0].steps or {})
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    part.unlink(missing_ok=True)  # what a crash left, whoever may read it
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out)
+        writer = csv.writer(out, quoting=csv.QUOTE_ALL)
         writer.writerow([*made[0].dimensions, TIME])
         for cut in made:
             day = cut.span.day(zone)
@@ -221,7 +200,6 @@ def _on_record(
     asked: Scope,
     made: Sequence[Cut],
     recipient: str,
-    promise: Disclosure | None,
     by: str | None,
     *,
     is_new: bool,
@@ -237,21 +215,9 @@ def _on_record(
         "combinations": sum(len(cut.cells) for cut in made),
         "left_out": sum(cut.small for cut in made),
     }
-    if promise is not None:
-        entry["disclosure"] = str(promise.name)
-        safeguard = party_of(company.policy, recipient).safeguard
-        left = Entry(
-            str(promise.name),
-            recipient,
-            question.purpose,
-            declared.ground_of(asked.purpose, None),
-            tuple(f"{asked.place}.{name}" for name in made[0].dimensions),
-            "export",
-            f"export:{number}",
-            people=asked.floor,
-            safeguard=str(safeguard) if safeguard else None,
-            by=by,
-        )
-        enter(company, [left])
+    if asked.promise is not None:
+        entry["disclosure"] = str(asked.promise.name)
+        fields = [f"{asked.place}.{name}" for name in made[0].dimensions]
+        register(company, asked.promise, asked.purpose, recipient, fields, "export", number, asked.floor, by)
     company.ledger.append_many([(f"export:{number}", entry)])
     return number

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -12,14 +13,18 @@ from urllib.parse import unquote, unquote_plus, urlencode, urlsplit
 
 from kept.controls.refused import Refused
 from kept.policy.facts import Party
+from kept.policy.policy import Policy
 
 _HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SEGMENT: Final = r"[A-Za-z0-9._~!$&'()*+,;=:@%-]+"
 _PATH: Final = re.compile(rf"/(?:{_SEGMENT}(?:/{_SEGMENT})*/?)?")
 _ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_HIDDEN: Final = re.compile(r"[\x00-\x1f\x7f\\/]|^\.{1,2}$")
+_HIDDEN: Final = re.compile(r"[\x00-\x1f\x7f\\/]|^\.{1,2}(;|$)")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _TEXT: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,4000}[\x21-\x7e])?")
+_MAIL: Final = re.compile(r"[\w.+-]+@(?:[\w-]+\.)+[^\W\d_]{2,}")
+_HELP: Final = "put it into the record; or declare it for the path when the client is made (in_path)"
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
 METHODS: Final = ("POST", "PUT", "PATCH")  # those that carry a body
 OURS: Final = re.compile(  # headers that say where a request goes, how long it is, or for whom it is passed on
     r"host|content-(length|type|encoding)|transfer-encoding|te|trailer|connection|keep-alive|upgrade|expect|cookie"
@@ -120,37 +125,68 @@ def headers_of(headers: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def refuse_personal(values: Iterable[object], *places: str) -> None:
-    """Refuse a personal value in an address or a header, where logs keep it: as it is, escaped, in Base64 or hex.
+    """Refuse a personal value outside a disclosed field: in an address or a header, where logs keep it, or in text that
+    goes along; as it is, escaped, in Base64 or hex.
 
     A value of fewer than SHORTEST characters isn't looked for. What is enciphered otherwise can't be seen.
     """
-    where = "\n".join(
-        form.casefold() for place in places for form in (place, unquote(place), unquote_plus(place))
-    )
+    where = _read(places)
     for value in {str(one) for one in values if one is not None and not isinstance(one, bool)}:
         if len(value) < SHORTEST:
             continue
         raw = value.encode("utf-8", "surrogatepass")
         coded = (base64.b64encode(raw), base64.urlsafe_b64encode(raw))
         forms = {value, raw.hex(), *(one.decode().rstrip("=") for one in coded)}
-        if any(form.casefold() in where for form in forms):
+        if any(_plain(form) in where for form in forms):
             raise Refused(
-                "personal",
-                "a personal value stands in the address or a header, which logs keep",
-                help="put it into the body; or declare it for the path when the client is made (in_path)",
+                "personal", "a personal value stands where none may, or where logs keep it", help=_HELP
             )
+
+
+def refuse_addresses(policy: Policy, *places: str) -> None:
+    """Refuse anybody's e-mail address where a personal value may not stand, but those the policy itself names."""
+    ours = {
+        _plain(contact.get("email", ""))
+        for party in policy.parties.values()
+        for contact in party.contacts.values()
+    }
+    if any(found.group() not in ours for found in _MAIL.finditer(_read(places))):
+        raise Refused(
+            "personal", "an e-mail address stands where none may, or where logs keep it", help=_HELP
+        )
+
+
+def _read(places: Iterable[str]) -> str:
+    """Texts as whoever gets them may read them."""
+    return "\n".join(
+        _plain(form)
+        for place in places
+        for form in (place, unquote(place), unquote_plus(place), unquote(unquote(place)))
+    )
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def refuse_private(addresses: Iterable[str]) -> None:
     """Refuse a name that leads into this machine or a private network: no recipient's host does."""
     for text in addresses:
         found = ipaddress.ip_address(text.partition("%")[0])
-        inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None)
-        for one in (found, *([inner] if inner is not None else ())):
-            if not one.is_global or one.is_multicast:
+        for one in (found, *_inner(found)):
+            unused = one.is_reserved and one not in _NAT64
+            if not one.is_global or one.is_multicast or unused or getattr(one, "is_site_local", False):
                 raise Refused(
                     "address", "the recipient's host leads into a private network, so nothing is sent to it"
                 )
+
+
+def _inner(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """The addresses of the older sort that one of the newer leads to: mapped, tunnelled (6to4), translated (NAT64)."""
+    if isinstance(found, ipaddress.IPv4Address):
+        return []
+    translated = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF) if found in _NAT64 else None
+    return [one for one in (found.ipv4_mapped, found.sixtofour, translated) if one is not None]
 
 
 def _loopback(found: str) -> tuple[str, int]:

@@ -3,8 +3,8 @@
     with Outgoing(company, "couriers", purpose="delivery", address="https://api.couriers.example/v1") as couriers:
         couriers.send({person: {"street": "…", "own_name": "…"}}, "/parcels")
 
-The body is made of disclosed fields alone. Redirects, proxies, cookies, other hosts, private addresses, headers that
-change where a request goes: none of them is possible.
+The body is made of disclosed fields, and of a template's own words. Redirects, proxies, cookies, other hosts, private
+addresses, headers that change where a request goes: none of them is possible.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, time
 from decimal import Decimal
 from typing import Any, Final, Self
@@ -21,18 +21,19 @@ from urllib.parse import quote
 import httpcore
 
 from kept.company import Company
-from kept.controls.disclosure.declare import Disclosure
+from kept.controls.disclosure import gathered, payload
 from kept.controls.disclosure.declared import declared
-from kept.controls.disclosure.enforce import Disclosed, disclose
+from kept.controls.disclosure.enforce import Disclosed, disclose, may_go
 from kept.controls.disclosure.outgoing import network
 from kept.controls.disclosure.outgoing.destination import (
     METHODS,
     destination,
     headers_of,
     path_of,
+    refuse_addresses,
     refuse_personal,
 )
-from kept.controls.disclosure.payload import Record, fields
+from kept.controls.disclosure.payload import Record
 from kept.controls.disclosure.recipients import party_of
 from kept.controls.refused import Refused
 from kept.controls.rights.people import Person
@@ -54,7 +55,7 @@ class Sent:
 
     disclosed: Disclosed
     status: int
-    body: bytes
+    body: bytes = field(repr=False)
 
     def json(self) -> Any:
         try:
@@ -67,9 +68,9 @@ class Sent:
 class _Request:
     disclosed: Disclosed
     method: str
-    target: str
-    headers: list[tuple[str, str]]
-    content: bytes
+    target: str = field(repr=False)
+    headers: list[tuple[str, str]] = field(repr=False)
+    content: bytes = field(repr=False)
 
 
 class _Bound:
@@ -100,8 +101,7 @@ class _Bound:
         self.party = party_of(company.policy, recipient)
         self.to = destination(self.party, address, loopback)
         promise = declared(company.policy, self.party, purpose, None)
-        columns = frozenset(f"{table}.{column}" for table, column in _columns(company, promise))
-        known = fields(company.policy, promise, tuple(map(str, promise.gives)), columns)
+        known = may_go(company, promise, tuple(map(str, promise.gives)))
         if any(not known.meant(name) for name in in_path):
             raise Refused("path", f"`{promise.name}` does not give a field that is to stand in the path")
         self._headers, self._template, self._in_path = headers_of(headers), template, tuple(in_path)
@@ -137,9 +137,12 @@ class _Bound:
             raise Refused("header", "a header is given twice")
         self._fits(path, records)
         path_of(self._filled(path, next(iter(records.values()), {})), query)
-        values = [value for record in records.values() for value in _deep(record)]
-        named = [text for pair in (*extra, *self._headers) for text in pair]
-        refuse_personal(values, path, *query, *query.values(), *named)
+        known = [one for some in gathered.identifiers(self.company, list(records)).values() for one in some]
+        here = [path, *query, *query.values(), *(text for pair in extra for text in pair)]
+        made = [self.to.base, *(text for pair in self._headers for text in pair)]
+        refuse_personal([*known, *payload.deep(records)], *here, *made)
+        refuse_personal(known, self.to.host, *_own_words(self._template))
+        refuse_addresses(self.company.policy, *here)
         done = disclose(
             self.company,
             str(self.party.name),
@@ -158,15 +161,17 @@ class _Bound:
         content = json.dumps(
             bodies[0] if len(records) == 1 else bodies,
             ensure_ascii=False,
+            allow_nan=False,
             default=_written,
             separators=(",", ":"),
         )
         target = self.to.base + path_of(self._filled(path, given[0]), query)
+        usual = [("User-Agent", "kept"), ("Accept", "application/json")]
+        named = {name.lower() for name, _ in (*self._headers, *extra)}
         sent = [
             ("Host", self.to.host),
-            ("User-Agent", "kept"),
-            ("Accept", "application/json"),
             ("Content-Type", "application/json"),
+            *(pair for pair in usual if pair[0].lower() not in named),
             *self._headers,
             *extra,
         ]
@@ -183,7 +188,7 @@ class _Bound:
     def _filled(self, path: str, record: Record) -> str:
         for name in _placeholders(path):
             value = record.get(name)
-            if value is None or not str(value):
+            if value is None or not payload.is_plain(value) or not str(value):
                 raise Refused("path", "the path has a field that may not be given, or is empty")
             path = path.replace(f"{{{name}}}", quote(str(value), safe=""))
         return path
@@ -326,23 +331,21 @@ def _fitting(found: bytearray, chunk: bytes) -> bytes:
     return chunk
 
 
-def _columns(company: Company, promise: Disclosure) -> Iterator[tuple[str, str]]:
-    for name in promise.gives:
-        for table, columns in company.policy.data[name].tables.items():
-            yield from ((str(table), str(column)) for column in columns)
-
-
 def _placeholders(path: str) -> list[str]:
     return [part.partition("}")[0] for part in path.split("{")[1:]]
 
 
-def _deep(value: object) -> list[object]:
-    """Every single value in a record, however deep, those included that are taken out."""
-    if isinstance(value, Mapping):
-        return [one for part in value.values() for one in _deep(part)]
-    if isinstance(value, list | tuple | set | frozenset):
-        return [one for part in value for one in _deep(part)]
-    return [value]
+def _own_words(template: object) -> Iterator[str]:
+    """What a template says itself: its names, and whatever is no place for a field."""
+    if isinstance(template, Mapping):
+        for name, part in template.items():
+            yield str(name)
+            yield from _own_words(part)
+    elif isinstance(template, list | tuple):
+        for part in template:
+            yield from _own_words(part)
+    elif not isinstance(template, Field):
+        yield str(template)
 
 
 def _body(record: Record, template: object) -> Any:

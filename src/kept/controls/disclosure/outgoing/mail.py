@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kept.company import Company
-from kept.controls.disclosure import payload
+from kept.controls.disclosure import gathered, payload, register
 from kept.controls.disclosure.enforce import Disclosed, disclose
-from kept.controls.disclosure.outgoing.destination import refuse_personal
+from kept.controls.disclosure.outgoing.destination import refuse_addresses, refuse_personal
 from kept.controls.disclosure.payload import Record
 from kept.controls.disclosure.recipients import party_of
 from kept.controls.refused import Refused
 from kept.controls.rights.people import Person
-from kept.mail.letter import Letter
+from kept.errors import KeptError
+from kept.mail.letter import Letter, checked
 from kept.policy.facts import Party
 
 
@@ -32,13 +33,15 @@ def write_to(
 ) -> Disclosed:
     """Put a letter to a recipient into the outbox: `before`, then each person's fields, a line each.
 
-    `contact` is one of the party's declared contacts, the only one with an address where it is left out. A subject
-    with a personal value is refused, for it is read on the way. Refused as for `disclose`; then no letter is written.
+    `contact` is one of the party's declared contacts, the only one with an address where it is left out. A personal
+    value in the subject, which is read on the way, or in `before` is refused. Refused as for `disclose`; then no letter
+    is written. Erasing any of them destroys a letter that still waits.
     """
     party = party_of(company.policy, recipient)
     address = address_of(party, contact)
-    values = [value for record in records.values() for _, _, value in payload.values(record)]
-    refuse_personal(values, subject)
+    known = [one for some in gathered.identifiers(company, list(records)).values() for one in some]
+    refuse_personal([*known, *payload.deep(records)], subject, before)
+    refuse_addresses(company.policy, subject, before)
     done = disclose(
         company,
         recipient,
@@ -53,7 +56,8 @@ def write_to(
     )
     parts = ["\n".join(_lines(record)) for record in done.records.values()]
     text = "\n\n".join([*([before.strip()] if before.strip() else []), *parts, company.policy.name]) + "\n"
-    company.outbox.put("disclosure", Letter(address, subject, text), id=done.id[:40])
+    id = register.letter_of(done.id)  # by which an erasure finds it, while it waits
+    company.outbox.put("disclosure", Letter(address, subject, text), id, id=id)
     return done
 
 
@@ -68,7 +72,12 @@ def address_of(party: Party, contact: str | None) -> str:
             f"{'no' if not found else 'more than one'} contact of `{party.name}` has an address",
             help=f"declare one: contacts: {{office: {{email: …}}}} of `{party.name}`, and name it",
         )
-    return next(iter(found.values()))
+    (address,) = found.values()
+    try:
+        return checked(address, "the contact's")
+    except KeptError:
+        why = f"what is declared of `{party.name}` is not an e-mail address"
+        raise Refused("contact", why, help="one address such as name@company.example") from None
 
 
 def _lines(record: Record) -> list[str]:

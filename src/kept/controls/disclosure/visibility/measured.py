@@ -7,18 +7,16 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from kept.company import Company
 from kept.controls.choices.deciding import Decision
-from kept.controls.choices.whom import moment
 from kept.controls.disclosure.declare import Disclosure
+from kept.controls.disclosure.visibility.drawn import MEANT, Pair, away, counts, ends, keys, pairs, rows
 from kept.controls.disclosure.visibility.seeing import Seeing
 from kept.controls.disclosure.visibility.seen import columns, seen_by, sees
-from kept.controls.purposes.gate.persons import AT_ONCE
 from kept.controls.purposes.gate.willing import Willing
 from kept.controls.rights.people import Person
 from kept.errors import KeptError
@@ -28,11 +26,8 @@ from kept.policy.facts import Link
 from kept.stores.clauses import written
 from kept.stores.walk import Walk
 
-ROWS: Final = 2000  # of a table, from which some are drawn
 TRIED: Final = 40  # pairs of each sort
 VIEWERS: Final = 4  # whose whole page is compared with the decisions
-
-Pair = tuple[Person | None, Person]
 
 
 @dataclass
@@ -45,14 +40,17 @@ class _Tried:
     inside: int = 0
     blocked: int = 0
     hidden: int = 0
+    elsewhere: int = 0  # of people who aren't known to be where it is promised
     pages: int = 0
+    ties: int = 0  # of two people by a row of a link, whether it counts now or not
+    untied: bool = False  # whether it turns on ties alone, and there were none
     undeclared: int = 0  # columns tried that the disclosure doesn't give
+    away: frozenset[Person] = frozenset()  # those people
     wrong: list[str] = field(default_factory=list)
 
     def as_measured(self) -> Measured:
-        return {name: value for name, value in vars(self).items() if name != "wrong"} | {
-            "wrong": len(self.wrong)
-        }
+        kept = {name: value for name, value in vars(self).items() if name not in ("wrong", "untied", "away")}
+        return kept | {"wrong": len(self.wrong)}
 
 
 def is_between_people(company: Company, promise: Promise) -> bool:
@@ -87,12 +85,16 @@ def measure(company: Company, promise: Promise) -> list[Proof]:
         return [Proof("probe", "broken", says, measured)]
     if not tried.pairs:
         return [Proof("probe", "unproven", "There are no two people on whom it could be tried.", measured)]
+    if tried.untied:
+        says = "There is nobody with a tie on whom it could be tried; without one nobody sees anything."
+        return [Proof("probe", "unproven", says, measured)]
     sorts = [
         f"{number} {words}"
         for number, words in (
             (tried.outside, "without a tie that counts now"),
             (tried.blocked, "with a tie that forbids it"),
             (tried.hidden, "kept out by what they said"),
+            (tried.elsewhere, "with somebody who isn't known to be where it is promised"),
         )
         if number
     ]
@@ -109,48 +111,51 @@ def _try(seeing: Seeing, walk: Walk, tried: _Tried) -> None:
     company = seeing.company
     today = company.clock().date().toordinal()
     draw = random.Random(today)  # noqa: S311  # whom it is tried on is no secret: others each day, the same all day
-    people = _some(draw, [Person(walk.kind, (written(key),)) for key in _keys(company, walk)], TRIED)
+    people = _some(draw, [Person(walk.kind, (written(key),)) for key in keys(company, walk)], TRIED)
+    viewers: list[Person | None] = [None, *people[: VIEWERS - 1]]
     links = {one.link.name: one.link for one in seeing.audiences if one.link is not None}
     only_tied = bool(links) and all(one.link is not None for one in seeing.audiences)
-    for link in links.values():
-        rows = _rows(company, link)
-        pairs = list(dict.fromkeys(pair for row in rows for pair in _pairs(seeing, link, row, walk.kind)))
-        for viewer, subject in _some(draw, pairs, TRIED):
-            counts = any(
-                _counts(seeing, link, row)
-                for row in rows
-                if (viewer, subject) in _pairs(seeing, link, row, walk.kind)
-            )
-            whole = len(rows) < ROWS
-            _one(seeing, viewer, subject, tried, may=counts or not whole or not only_tied)
-            tried.inside += counts
+    tied = [pair for link in links.values() for pair in _some_tied(company, link, walk.kind, draw)]
+    involved = [*people, *(who for pair in tied for who in pair if who is not None)]
+    tried.ties += len(tied)
+    tried.away = away(seeing, walk, involved)
+    counting = {
+        pair
+        for link in links.values()
+        for row in rows(company, link, involved)
+        if counts(seeing, link, row)
+        for pair in pairs(seeing, link, row, walk.kind)
+    }
+    for viewer, subject in tied:
+        _one(seeing, viewer, subject, tried, may=(viewer, subject) in counting or not only_tied)
+        tried.inside += (viewer, subject) in counting
     forbidding = [*seeing.entry.unless, *seeing.purpose.unless]
     for name in dict.fromkeys(str(one) for one in forbidding if one in company.policy.links):
         link = company.policy.links[name]
-        pairs = [
-            p
-            for row in _rows(company, link)
-            for p in _ends(company, link, row, walk.kind)
-            if link.ended is None
+        shut = [
+            pair
+            for row in rows(company, link)
+            if row[MEANT] and (link.ended is None or row[str(link.ended)] in (None, ""))
+            for pair in ends(company, link, row, walk.kind)
         ]
-        for viewer, subject in _some(draw, list(dict.fromkeys(pairs)), TRIED):
+        for viewer, subject in _some(draw, list(dict.fromkeys(shut)), TRIED):
             _one(seeing, viewer, subject, tried, may=False)
             tried.blocked += 1
     for key in _some(draw, list(Willing.of(company, walk.kind, seeing.wish).said().no), TRIED):
         for viewer in (None, *people[:1]):
             _one(seeing, viewer, Person(walk.kind, key), tried, may=False)
         tried.hidden += 1
-    viewers: list[Person | None] = [None, *people[: VIEWERS - 1]]
     for viewer in viewers:
         allowed = {
             one.key[0]
             for one in people
-            if _one(seeing, viewer, one, tried, may=not only_tied or viewer is not None)
+            if _one(seeing, viewer, one, tried, may=(viewer, one) in counting or not only_tied)
         }
         if allowed != _page(seeing, walk, viewer, people):
             tried.wrong.append("a page shows other people than the decisions allow")
         tried.pages += 1
     _columns(seeing, walk, tried)
+    tried.untied |= only_tied and not tried.ties
 
 
 def _one(seeing: Seeing, viewer: Person | None, subject: Person, tried: _Tried, *, may: bool) -> bool:
@@ -164,9 +169,13 @@ def _one(seeing: Seeing, viewer: Person | None, subject: Person, tried: _Tried, 
     }
     tried.pairs += 1
     tried.outside += not may
+    if subject in tried.away:
+        may, tried.elsewhere = False, tried.elsewhere + 1
     tried.shown += found.allowed
     if found.allowed and not may:
-        tried.wrong.append("somebody is shown to whom nothing ties them now, or whom they keep out")
+        tried.wrong.append(
+            "somebody is shown to whom they should not be: by no tie, by their word, or where they are"
+        )
     if set(found.fields) - declared:
         tried.wrong.append("a column is shown that isn't declared")
     if found.unsure:
@@ -174,46 +183,10 @@ def _one(seeing: Seeing, viewer: Person | None, subject: Person, tried: _Tried, 
     return found.allowed
 
 
-def _counts(seeing: Seeing, link: Link, row: dict[str, Any]) -> bool:
-    """Whether a row of a link counts now, by its own times."""
-    now, zone, time = seeing.company.clock(), seeing.company.policy.timezone, seeing.time(link)
-    began = (
-        moment(row[str(link.began)]) if link.began is not None else datetime.min.replace(tzinfo=now.tzinfo)
-    )
-    if began is None or began > now:
-        return False
-    raw = row[str(link.ended)] if link.ended is not None else None
-    is_open, ended = raw in (None, ""), moment(raw)
-    if time.until is None:
-        return is_open or not time.during
-    period = time.until.period or AT_ONCE
-    if time.until.event.moment == "ended":
-        return is_open or (ended is not None and now < period.end(ended, zone))
-    return (is_open or not time.during) and now < period.end(began, zone)
-
-
-def _pairs(seeing: Seeing, link: Link, row: dict[str, Any], kind: str) -> set[Pair]:
-    """Who of a row may look at whom, by the ends the disclosure names."""
-    named = [one.end for one in seeing.audiences if one.link is link]
-    found: set[Pair] = set()
-    for end in named:
-        at = None if end is None else next(str(a.column) for e, a in link.between.items() if str(e) == end)
-        found |= {
-            (viewer, subject)
-            for viewer, subject in _ends(seeing.company, link, row, kind)
-            if at is None or (viewer is not None and written(row[at]) == viewer.key[0])
-        }
-    return found
-
-
-def _ends(company: Company, link: Link, row: dict[str, Any], kind: str) -> list[Pair]:
-    """Everybody a row names, each with each of the others who is of a kind."""
-    named = [
-        Person(str(root.name), (written(row[str(at.column)]),))
-        for at in link.between.values()
-        if (root := company.policy.root(str(at.kind))) is not None and row[str(at.column)] is not None
-    ]
-    return [(one, other) for one in named for other in named if one != other and other.kind == kind]
+def _some_tied(company: Company, link: Link, kind: str, draw: random.Random) -> list[Pair]:
+    """Some who stand in a row of a link together, whether it counts now or not."""
+    found = {pair for row in rows(company, link) for pair in ends(company, link, row, kind)}
+    return _some(draw, sorted(found, key=str), TRIED)
 
 
 def _page(seeing: Seeing, walk: Walk, viewer: Person | None, people: Iterable[Person]) -> set[str]:
@@ -244,26 +217,6 @@ def _columns(seeing: Seeing, walk: Walk, tried: _Tried) -> None:
     if any(value is not None for row in rows for value in row):
         tried.wrong.append("a column is shown that isn't declared")
     tried.undeclared += len(others) if rows else 0
-
-
-def _keys(company: Company, walk: Walk) -> list[object]:
-    store = company.stores[walk.store]
-    source = store.table(walk.root.table)
-    with store.read() as connection:
-        return list(connection.scalars(sa.select(source.c[walk.root.person[0]]).limit(ROWS)))
-
-
-def _rows(company: Company, link: Link) -> list[dict[str, Any]]:
-    place, _, table = str(link.table).partition(".")
-    store = company.stores[place]
-    wanted = [str(at.column) for at in link.between.values()]
-    wanted += [str(one) for one in (link.began, link.ended) if one is not None]
-    if link.when is not None:  # what tells which rows are meant is told in SQL alone
-        return []
-    source = store.table(table)
-    query = sa.select(*(source.c[one] for one in dict.fromkeys(wanted))).limit(ROWS)
-    with store.read() as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def _some(draw: random.Random, given: Sequence[Any], most: int) -> list[Any]:

@@ -209,6 +209,8 @@ class Seeing:
             return self.no("groups", f"`{entry.name}` is about groups, and nobody in particular")
         if entry.case or purpose.case:
             return self.no("case", f"`{entry.name}` needs a case, which only staff have")
+        if purpose.upon is not None:
+            return self.no("upon", f"`{purpose.name}` is carried out by Kept itself, {purpose.upon}")
         found = self.uses.find(str(purpose.name), self.gives)
         if isinstance(found, Decision):
             return found

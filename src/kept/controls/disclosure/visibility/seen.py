@@ -27,7 +27,16 @@ from kept.controls.conditions import VERIFIED, About
 from kept.controls.disclosure.visibility import asked
 from kept.controls.disclosure.visibility.pages import page_for
 from kept.controls.disclosure.visibility.seeing import Seeing
-from kept.controls.disclosure.visibility.shown import NOBODY, Unfit, of_person, of_rows, walk_of
+from kept.controls.disclosure.visibility.shown import (
+    NOBODY,
+    Unfit,
+    fresh_in_row,
+    has_some,
+    of_person,
+    of_rows,
+    own_table,
+    walk_of,
+)
 from kept.controls.disclosure.visibility.ties import holds_key
 from kept.controls.purposes.gate.limits import Limits
 from kept.controls.purposes.gate.persons import Condition, Persons, sure
@@ -69,7 +78,7 @@ def sees(
         return seeing.no("nobody", "there is nobody like that")
     try:
         persons = Persons(company, company.walk(subject.kind), seeing.wish)
-        fields = shown(seeing, known.facts, subject)
+        fields = shown(seeing, known.facts, persons, subject)
         return (
             of_their_own(seeing, persons, known)
             or (
@@ -100,16 +109,20 @@ def of_their_own(seeing: Seeing, persons: Persons, known: Basis) -> Decision | N
     return None if found.allowed else found
 
 
-def shown(seeing: Seeing, facts: Facts, subject: Person) -> dict[str, How]:
+def shown(seeing: Seeing, facts: Facts, persons: Persons, subject: Person) -> dict[str, How]:
     """The columns of what a disclosure gives that are somebody's and within their limits, and how each may be seen."""
     company, limits, found = seeing.company, Limits(seeing.company), dict[str, How]()
-    purpose = str(seeing.purpose.name)
+    purpose, own = str(seeing.purpose.name), f"{own_table(persons.walk)}."
+    fresh = fresh_in_row(persons, WHO, seeing.gives)
+    still = (_of_row(persons, subject, list(fresh.values())) if fresh else None) or [0] * len(fresh)
+    over = {name for name, is_so in zip(fresh, still, strict=True) if not is_so}
     for name in seeing.gives:
         kinds = set(company.policy.owners(company.policy.data[name]))
         theirs = bool(kinds & (facts.kinds - facts.unsure))
         past = theirs and limits.past(facts, subject.kind, name) is not None
         if theirs and (not past or limits.is_held(facts, subject.kind, name, purpose)):
-            found |= fields_of(seeing, name)
+            fields = fields_of(seeing, name)
+            found |= {one: how for one, how in fields.items() if name not in over or not one.startswith(own)}
     return found
 
 
@@ -122,21 +135,26 @@ def fields_of(seeing: Seeing, name: str) -> Mapping[str, How]:
 def _between(seeing: Seeing, viewer: Person | None, persons: Persons, subject: Person) -> Decision | None:
     """Why nothing is shown to this viewer: one statement, with a column for each condition."""
     parts = seeing.between(viewer, persons, WHO)
+    met = _of_row(persons, subject, [part.so for part in parts])
+    if met is None:
+        return seeing.no("nobody", "there is nobody like that")
+    failed = next((part for part, so in zip(parts, met, strict=True) if not so), None)
+    return None if failed is None else seeing.no(failed.rule, failed.reason)
+
+
+def _of_row(persons: Persons, subject: Person, asked: Sequence[Condition]) -> Sequence[int] | None:
+    """Whether each condition holds of somebody's own row, `WHO`, as 0 or 1; None where there is none."""
     row = persons.row(WHO)
     if len(persons.walk.root.person) != 1:
         raise TerminalError("people with a key of several columns can't be looked up here")
     source = persons.store.table(persons.walk.root.table).alias(WHO)
     chosen: sa.Select[Any] = (
-        sa.select(*(sa.case((sure(part.so), 1), else_=0) for part in parts))
+        sa.select(*(sa.case((sure(one), 1), else_=0) for one in asked))
         .select_from(source)
         .where(holds_key(persons.say, row, persons.walk.root.person[0], subject))
     )
     with persons.store.read() as connection:
-        met = connection.execute(chosen).first()
-    if met is None:
-        return seeing.no("nobody", "there is nobody like that")
-    failed = next((part for part, so in zip(parts, met, strict=True) if not so), None)
-    return None if failed is None else seeing.no(failed.rule, failed.reason)
+        return connection.execute(chosen).first()
 
 
 def _needs(
@@ -256,7 +274,7 @@ def _columns(
             found.append(plain.label(column))
             continue
         persons = Persons(company, walk, seeing.wish)
-        theirs = sa.or_(*(persons.has(named, data) for data in carrying))
+        theirs = has_some(persons, named, carrying)
         found.append(sa.case((sure(theirs), plain), else_=sa.null()).label(column))
     return found
 
@@ -277,7 +295,7 @@ def _condition(seeing: Seeing, table: str, called: str, viewer: Person | None) -
     walk = walk_of(company, table)
     if walk is not None and seeing.names(walk):
         persons = Persons(company, walk, seeing.wish)
-        return of_person(seeing, viewer, persons, called, seeing.names(walk), every=False)
+        return of_person(seeing, viewer, persons, called, has_some(persons, called, seeing.names(walk)))
     say = Clauses(company.stores[store], company.map.tables[store])
     return of_rows(seeing, viewer, table, called, say)
 

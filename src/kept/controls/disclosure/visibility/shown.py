@@ -47,20 +47,46 @@ def of_person(
     viewer: Person | None,
     persons: Persons,
     who: str,
-    names: Iterable[str],
+    has: Condition,
     *,
-    every: bool,
     audiences: Sequence[Audience] | None = None,
     without: Link | None = None,
 ) -> Condition:
-    """That the viewer sees data of the person whose row the statement calls `who`: one of these, or every one."""
-    alike = {persons.sort_of(name): name for name in names}  # what is asked alike is asked once
-    theirs = [persons.has(who, name) for name in alike.values()]
+    """That the viewer sees the person whose row the statement calls `who`, who `has` what is to be seen of them."""
     parts = [part.so for part in seeing.between(viewer, persons, who, audiences, without=without)]
     if seeing.needs:
         parts.append(_asked_for(seeing, viewer, persons, who))
-    has = sa.and_(sa.true(), *theirs) if every else sa.or_(sa.false(), *theirs)
     return sa.and_(persons.may(who), has, *parts)
+
+
+def has_every(persons: Persons, who: str, names: Iterable[str]) -> Condition:
+    """That all of some data is theirs and within its limits, as far as those count from the person."""
+    alike = {persons.sort_of(name): name for name in names}  # what is asked alike is asked once
+    return sa.and_(sa.true(), *(persons.has(who, name) for name in alike.values()))
+
+
+def has_some(persons: Persons, who: str, names: Iterable[str]) -> Condition:
+    """That some data is theirs and within its limits, also those that count from a row, if it stands in their own."""
+    names = list(names)
+    fresh = fresh_in_row(persons, who, names)
+    others = {persons.sort_of(name): name for name in names if name not in fresh}
+    made = [persons.has(who, name) for name in others.values()]
+    return sa.or_(
+        sa.false(), *made, *(sa.and_(persons.has(who, name), still) for name, still in fresh.items())
+    )
+
+
+def fresh_in_row(persons: Persons, who: str, names: Iterable[str]) -> dict[str, Condition]:
+    """Of the data in a person's own row that has limits which count from a row: that it is not past them."""
+    company, table = persons.company, own_table(persons.walk)
+    here = [name for name in names if table in map(str, company.policy.data[name].tables)]
+    found = {name: unexpired(company, persons.wish, table, name, who) for name in here}
+    return {name: still for name, still in found.items() if not isinstance(still, sa.True_)}
+
+
+def own_table(walk: Walk) -> str:
+    """The table in which the people of a walk stand, as the policy calls it."""
+    return f"{walk.store}.{walk.root.table}"
 
 
 def _asked_for(seeing: Seeing, viewer: Person | None, persons: Persons, who: str) -> Condition:
@@ -91,7 +117,8 @@ def of_rows(seeing: Seeing, viewer: Person | None, table: str, called: str, say:
 def _other(seeing: Seeing, viewer: Person | None, one: Audience, way: Way, who: str) -> Condition:
     """That somebody a row is about is seen."""
     persons = Persons(seeing.company, way.walk, seeing.wish)
-    return of_person(seeing, viewer, persons, who, sorted(way.names), every=True, audiences=[one])
+    has = has_every(persons, who, sorted(way.names))
+    return of_person(seeing, viewer, persons, who, has, audiences=[one])
 
 
 def _themselves(seeing: Seeing, viewer: Person | None, way: Way, who: str) -> Condition:
@@ -165,4 +192,4 @@ def _tie(seeing: Seeing, way: Way, link: Link) -> Tie:
 def _tied(seeing: Seeing, viewer: Person, way: Way, link: Link, who: str) -> Condition:
     """That somebody at another end of a row that ties them to the viewer lets them see it."""
     persons = Persons(seeing.company, way.walk, seeing.wish)
-    return of_person(seeing, viewer, persons, who, sorted(way.names), every=True, without=link)
+    return of_person(seeing, viewer, persons, who, has_every(persons, who, sorted(way.names)), without=link)

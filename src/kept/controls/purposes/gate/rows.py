@@ -89,13 +89,7 @@ def why_not(
         return use.no(
             "groups", f"`{purpose}` sees groups of {entry.groups} or more, and nobody in particular"
         )
-    if (
-        entry.by
-        or entry.case
-        or entry.needs
-        or entry.during
-        or any(n in company.policy.links for n in entry.unless)
-    ):
+    if use.asks or not use.simple:
         return use.no(
             "alone", "it also depends on who asks, in which case, with which evidence: ask one by one"
         )

@@ -125,8 +125,9 @@ class Willing:
         name = (kind, wish.purpose, wish.entry.id if wish.entry is not None else "")
         found = known.get(name)
         if found is None:
-            found = known.setdefault(name, cls(company, kind, wish))
-            _Heard.of(company).tell(found)
+            made = cls(company, kind, wish)
+            _Heard.of(company).tell(made)  # before anybody uses it, so that it misses nothing
+            found = known.setdefault(name, made)
         return found
 
     def decide(self, known: Basis, signals: frozenset[str] = NONE) -> Decision:

@@ -18,6 +18,7 @@ from kept.controls.purposes.groups.counting import count
 from kept.controls.purposes.groups.cuts import Cut
 from kept.controls.purposes.groups.floor import Cell, told_all
 from kept.controls.purposes.groups.people import everybody
+from kept.controls.purposes.groups.promised import narrowed, promised, register
 from kept.controls.purposes.groups.question import TIME, Question
 from kept.controls.purposes.groups.scope import Scope, scope
 from kept.controls.purposes.groups.spans import ALL, Span, spans
@@ -42,7 +43,8 @@ class Group:
 @dataclass(frozen=True)
 class Answer:
     """What was answered. `small` groups are left out, because fewer than `floor` people are in each, or one makes
-    nearly the whole of the figure; they are in no sum either. `epsilon` is what noise cost the recipient."""
+    nearly the whole of the figure; they are in no sum either. `epsilon` is that of the noise in all the figures, which
+    whoever had them before has paid for."""
 
     number: int
     by: tuple[str, ...]
@@ -54,7 +56,7 @@ class Answer:
     def as_json(self) -> dict[str, Any]:
         rows = [
             {
-                **dict(zip(self.by, one.labels, strict=True)),
+                "by": dict(zip(self.by, one.labels, strict=True)),
                 "since": one.since.isoformat() if one.since else None,
                 "until": one.until.isoformat() if one.until else None,
                 "value": one.value,
@@ -68,12 +70,12 @@ def answer(company: Company, question: Question, recipient: str, *, by: str | No
     """Answer a question about groups to a recipient, who is asked for by `by` (`engineer:4`) where the purpose says so.
 
     Refused where the policy has it otherwise, where a stretch of time was counted in another way before, or where the
-    recipient's noise is spent; StoreError where anything of it can't be read. On the ledger before it is returned.
+    recipient's noise is spent; StoreError where anything of it can't be read. A recipient who is a party of the policy
+    has to be declared to get this. On the ledger, and a party's on the register, before it is returned.
     """
-    if not recipient.strip() or len(recipient) > 200:
-        raise Refused("question", "an answer is for somebody: name the recipient")
+    promise = promised(company, recipient, question.purpose, question.data)
     noise.check(question)
-    asked = scope(company, question, by=by)
+    asked = scope(company, question, by=by, promise=promise)
     _refuse_column(asked)
     wanted = stretches(company, asked)
     with company.state.claim(CLAIM, wait=True) as mine:
@@ -84,6 +86,9 @@ def answer(company: Company, question: Question, recipient: str, *, by: str | No
         made = _counted(company, asked, missing) if missing else []
         number = cuts.keep(company, made, question, recipient, known)
     found = _answered(company, asked, number, sorted([*known, *made], key=lambda cut: cut.span))
+    if promise is not None:
+        fields = [f"{asked.place}.{name}" for name in question.named]
+        register(company, promise, asked.purpose, recipient, fields, "groups", number, asked.floor, by)
     _on_record(company, asked, recipient, found, len(made))
     return found
 
@@ -91,8 +96,7 @@ def answer(company: Company, question: Question, recipient: str, *, by: str | No
 def known_cuts(company: Company, asked: Scope, wanted: Sequence[Span]) -> list[Cut]:
     """What was counted already of these stretches; Refused where it was counted in another way than this one asks."""
     question = asked.question
-    with company.state.read() as connection:
-        found = cuts.overlapping(connection, asked.place, wanted)
+    found = overlapping(company, asked, wanted)
     for cut in found:
         day = cut.span.day(company.policy.timezone)
         when = f"of {day}" if day is not None else "there"
@@ -102,6 +106,8 @@ def known_cuts(company: Company, asked: Scope, wanted: Sequence[Span]) -> list[C
             why = f"was counted for `{cut.purpose}`, about `{cut.data}`"
         elif cut.way == "export":
             why = "left in an export"
+        elif cut.promise != narrowed(asked.promise):
+            why = "was counted of other people, by what else is promised to whom it was for"
         elif (cut.noise, cut.measure) != _noised(question):
             why = "was counted " + (
                 "without noise" if cut.noise is None else "with other noise, or another figure"
@@ -116,6 +122,24 @@ def known_cuts(company: Company, asked: Scope, wanted: Sequence[Span]) -> list[C
             "counted",
             f"what is {when} {why}; an answer in another way could be subtracted from that",
             help="ask in the same way, or about another stretch of time",
+        )
+    return found
+
+
+def overlapping(company: Company, asked: Scope, wanted: Sequence[Span]) -> list[Cut]:
+    """What was counted already and has time in common with these stretches.
+
+    Refused where the rows were counted by another column as their time: by that, the same row may be in any stretch.
+    """
+    with company.state.read() as connection:
+        last = cuts.last(connection, asked.place)
+        found = cuts.overlapping(connection, asked.place, wanted)
+    if last is not None and last.clock != asked.clock:
+        raise Refused(
+            "counted",
+            f"rows of {asked.table} were counted by another time than the policy now gives them; an answer by this one"
+            " could be subtracted from those",
+            help=f"declare `{last.clock}` as the time they were recorded at" if last.clock else None,
         )
     return found
 
@@ -172,6 +196,8 @@ def _counted(company: Company, asked: Scope, missing: Sequence[Span]) -> list[Cu
                 small,
                 used,
                 measure,
+                clock=asked.clock,
+                promise=narrowed(asked.promise),
             )
         )
     return made
@@ -198,7 +224,7 @@ def _answered(company: Company, asked: Scope, number: int, made_of: Sequence[Cut
             if any(labels[name] not in values for name, values in (question.where or {}).items()):
                 continue
             place = (cut.span if apart else None, tuple(labels[name] for name in names))
-            sums.setdefault(place, []).append(_figure(question, cell))
+            sums.setdefault(place, []).append(_figure(question, cell, asked.floor))
     groups = []
     whole = Span(made_of[0].span.since, made_of[-1].span.until)
     for (span, group), figures in sums.items():
@@ -212,15 +238,16 @@ def _answered(company: Company, asked: Scope, number: int, made_of: Sequence[Cut
     return Answer(number, names, tuple(groups), small, asked.floor, epsilon)
 
 
-def _figure(question: Question, cell: Cell) -> tuple[float, float] | None:
-    """A cell's figure, and how many it is the sum of for a mean."""
+def _figure(question: Question, cell: Cell, floor: int) -> tuple[float, float] | None:
+    """A cell's figure, and how many it is the sum of for a mean; None where it may not be told, by today's floor."""
     if question.noise is not None:
         return None if cell.noised is None else (cell.noised, 1)
     if question.measure == "people":
         return cell.people, 1
     if question.measure == "rows":
         return None if cell.rows is None else (cell.rows, 1)
-    return cell.columns.get(str(question.column))
+    told = cell.columns.get(str(question.column))
+    return (told.sum, told.values) if told is not None and told.people >= floor else None
 
 
 def _value(question: Question, figures: Iterable[tuple[float, float]]) -> float:

@@ -21,7 +21,8 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, RowMapping, func, insert, select
 
 from kept.company import Company
-from kept.controls.purposes.groups.floor import Cell
+from kept.controls.disclosure.recipients import looks_like
+from kept.controls.purposes.groups.floor import Cell, Told
 from kept.controls.purposes.groups.question import Noise, Question
 from kept.controls.purposes.groups.spans import Span
 from kept.controls.refused import Refused
@@ -36,7 +37,8 @@ USUAL_BUDGET: Final = 1.0
 @dataclass(frozen=True)
 class Cut:
     """One stretch of a table's time as it was counted: by which dimensions, the groups that may be told, how many may
-    not. `noise` and `measure` where figures are noised; `steps` are the widths of bands in an export."""
+    not. `noise` and `measure` where figures are noised; `steps` are the widths of bands in an export. `clock` is the
+    column with the rows' time; `promise` that by which fewer people were counted than the purpose lets."""
 
     place: str
     span: Span
@@ -50,6 +52,8 @@ class Cut:
     noise: Noise | None = None
     measure: tuple[str, str | None] | None = None
     steps: Mapping[str, int | None] | None = None
+    clock: str | None = None
+    promise: str | None = None
     number: int = 0
 
 
@@ -65,6 +69,13 @@ def overlapping(connection: Connection, place: str, spans: Sequence[Span]) -> li
     ).mappings()
     read = [_read(row) for row in found]
     return [cut for cut in read if any(cut.span.meets(span) for span in spans)]
+
+
+def last(connection: Connection, place: str) -> Cut | None:
+    """What was counted last of a table; None where nothing was yet."""
+    of_place = select(group_cuts).where(group_cuts.c.place == place)
+    row = connection.execute(of_place.order_by(group_cuts.c.number.desc()).limit(1)).mappings().first()
+    return _read(row) if row is not None else None
 
 
 def every(company: Company, purpose: str) -> Iterator[Cut]:
@@ -105,12 +116,14 @@ def keep(
 
 
 def given(connection: Connection, recipient: str) -> tuple[set[int], float]:
-    """The numbers of what a recipient got with noise, and the epsilon that was spent on them."""
-    rows = connection.execute(
-        select(answers_about_groups.c.body, answers_about_groups.c.epsilon).where(
-            answers_about_groups.c.recipient == recipient, answers_about_groups.c.epsilon.is_not(None)
-        )
+    """The numbers of what a recipient got with noise, and the epsilon that was spent on them, by whichever spelling of
+    their name: another one is no second budget."""
+    answers = connection.execute(
+        select(
+            answers_about_groups.c.recipient, answers_about_groups.c.body, answers_about_groups.c.epsilon
+        ).where(answers_about_groups.c.epsilon.is_not(None))
     ).all()
+    rows = [row for row in answers if looks_like(row.recipient) == looks_like(recipient)]
     return {number for row in rows for number in json.loads(row.body)["cuts"]}, sum(
         row.epsilon for row in rows
     )
@@ -178,6 +191,8 @@ def _row(cut: Cut) -> dict[str, Any]:
         "noise": cut.noise.as_json() if cut.noise else None,
         "measure": list(cut.measure) if cut.measure else None,
         "steps": dict(cut.steps) if cut.steps is not None else None,
+        "clock": cut.clock,
+        "promise": cut.promise,
         "cells": [
             [list(one.labels), one.people, one.rows, dict(one.columns), one.noised] for one in cut.cells
         ],
@@ -202,7 +217,7 @@ def _read(row: RowMapping) -> Cut:
             tuple(labels),
             people,
             rows,
-            {name: None if one is None else (one[0], one[1]) for name, one in columns.items()},
+            {name: None if one is None else Told(*one) for name, one in columns.items()},
             noised,
         )
         for labels, people, rows, columns, noised in body["cells"]
@@ -221,6 +236,8 @@ def _read(row: RowMapping) -> Cut:
         Noise(**body["noise"]) if body["noise"] else None,
         (body["measure"][0], body["measure"][1]) if body["measure"] else None,
         body["steps"],
+        body["clock"],
+        body["promise"],
         row["number"],
     )
 

@@ -2,8 +2,10 @@
 
 Two rules, for every figure by itself. The *floor*: it is made of at least so many people. *Dominance*, the p % rule:
 what is left when the two largest contributions are taken away is at least p % of the largest, so that the second
-largest contributor can't work out the largest one's to within p % (Hundepool et al., Statistical Disclosure Control,
-Wiley 2012, chapter 4). Nothing here looks at a database.
+largest contributor can't work out the largest one's to within p % (Hundepool et al., Handbook on Statistical Disclosure
+Control, section 4.2: a cell is unsafe where X - x2 - x1 < p/100 * x1). The rule is meant for contributions that are not
+negative; of others their size counts here. The handbook sets no p, and would have it kept secret; 10 is Kept's choice,
+and anybody may know it: that a figure is told says no more than that the rule is met. Nothing here looks at a database.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 P: Final = 10  # percent
 
@@ -55,17 +57,26 @@ class Counted:
     columns: Mapping[str, ColumnCounted]
 
 
+class Told(NamedTuple):
+    """A column of a group: its sum, its number of values, and of how few `people` that tells anything (those who have a
+    value, or those who have none)."""
+
+    sum: float
+    values: int
+    people: int
+
+
 @dataclass(frozen=True)
 class Cell:
-    """A group as it may be told. `rows` and a column (its sum and its number of values) are None where they may not;
-    `noised` is its one figure where noise was added, and `people` then only the floor.
+    """A group as it may be told. `rows` and a column are None where they may not; `noised` is its one figure where
+    noise was added, and `people` then only the floor.
     """
 
     span: int
     labels: tuple[str | None, ...]
     people: int
     rows: int | None = None
-    columns: Mapping[str, tuple[float, int] | None] = field(default_factory=dict)
+    columns: Mapping[str, Told | None] = field(default_factory=dict)
     noised: float | None = None
 
 
@@ -94,17 +105,23 @@ def told_all(counted: Sequence[Sequence[Counted]], floor: int) -> list[Cell]:
         one = known[0]
         alike = all(other.rows == one.rows for other in known)
         columns = {
-            name: value if alike and all(other.columns[name] is not None for other in known) else None
-            for name, value in one.columns.items()
+            name: _fewest([other.columns[name] for other in known]) if alike else None for name in one.columns
         }
         people = min(other.people for other in known)
         found.append(Cell(one.span, one.labels, people, one.rows if alike else None, columns))
     return found
 
 
-def _column(one: ColumnCounted, floor: int, rows: int | None) -> tuple[float, int] | None:
+def _fewest(ways: Sequence[Told | None]) -> Told | None:
+    """A column by whoever its rows are counted, with the fewest people; None where one of the ways may not be told."""
+    known = [one for one in ways if one is not None]
+    return min(known, key=lambda one: one.people) if len(known) == len(ways) else None
+
+
+def _column(one: ColumnCounted, floor: int, rows: int | None) -> Told | None:
     sums = Shares(one.of_filled.people, one.of_sum.total, one.of_sum.first, one.of_sum.second)
     empty = one.of_empty.people == 0 or one.of_empty.may_be_told(floor)
     if rows is None or not empty or not one.of_filled.may_be_told(floor) or not sums.may_be_told(floor):
         return None
-    return one.sum, int(one.of_filled.total)
+    people = min(found.people for found in (one.of_filled, one.of_empty) if found.people)
+    return Told(one.sum, int(one.of_filled.total), people)

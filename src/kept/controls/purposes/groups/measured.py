@@ -80,7 +80,11 @@ def _on_record(company: Company, promise: Purpose) -> Proof:
     answers = cuts.answers(company, str(promise.name))
     numbers = {cut.number for cut in made}
     given = {number for _, some in answers for number in some}
-    small = sum(cell.people < cut.floor for cut in made for cell in cut.cells)
+    small = sum(
+        min([cell.people, *(told.people for told in cell.columns.values() if told is not None)]) < cut.floor
+        for cut in made
+        for cell in cut.cells
+    )
     measured = {
         "answers": len(answers),
         "stretches": len(made),

@@ -68,6 +68,11 @@ class Question:
         """What the groups have to be told apart by, sorted."""
         return tuple(sorted({*self.by, *(self.where or {})} - {TIME}))
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The columns and links that its figures are made of."""
+        return (*self.dimensions, *([self.column] if self.column is not None else ()))
+
     def as_json(self) -> dict[str, Any]:
         """The question, written in one way only."""
         return {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kept.company import Company
+from kept.controls.disclosure.declare import Disclosure
 from kept.controls.purposes.declare import Purpose
 from kept.controls.purposes.enforce import Gate
 from kept.controls.purposes.groups.question import TIME, Question
@@ -53,6 +54,7 @@ class Way:
 class Scope:
     """The rows of one table that carry some data, and their people: a row is of one person along each of its `ways`.
     `clock` is the rows' own time, `numbers` are the columns that can be added up, `limits` say which rows are past.
+    `promise` is that by which a party gets it, None for one's own people.
     """
 
     question: Question
@@ -64,6 +66,7 @@ class Scope:
     dimensions: tuple[Dimension, ...]
     numbers: tuple[str, ...]
     limits: tuple[Expiry, ...]
+    promise: Disclosure | None
 
     @property
     def walk(self) -> Walk:
@@ -80,12 +83,21 @@ class Scope:
         return f"{self.walk.store}.{self.table}"
 
 
-def scope(company: Company, question: Question, *, by: str | None = None, most: int = MOST) -> Scope:
+def scope(
+    company: Company,
+    question: Question,
+    *,
+    by: str | None = None,
+    most: int = MOST,
+    promise: Disclosure | None = None,
+) -> Scope:
     """Compile a question against policy and database; Refused for whatever the policy doesn't have, or nobody can tell.
 
-    `by` is who asks, as for the gate; groups are told apart by at most so many things at once (`most`).
+    `by` is who asks, as for the gate; groups are told apart by at most so many things at once (`most`). Of the floors
+    of the purpose and of the `promise` the higher holds.
     """
     purpose, floor = _allowed(company, question, by)
+    floor = max(floor, (promise.groups if promise is not None else None) or 0)
     data = company.policy.data[question.data]
     table, reached = _place(company, question, data)
     ways = tuple(way for walk, stops in reached for way in _ways(walk, table, stops))
@@ -110,6 +122,7 @@ def scope(company: Company, question: Question, *, by: str | None = None, most: 
         tuple(_dimension(company, walk, data, table, name) for name in names),
         _numbers(walk, data, table, {str(clock), *names}),
         tuple(limit for one, _ in reached for limit in _limits(company, question.data, one, table)),
+        promise,
     )
 
 
