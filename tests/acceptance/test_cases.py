@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from kept.company import Company
-from kept.controls.purposes.cases import assigned, measured, opening
+from kept.controls.purposes.cases import assigned, measured, opening, recorded, rows
 from kept.controls.purposes.cases.looks import look
 from kept.controls.purposes.enforce import Gate
 from kept.controls.rights.people import Person
@@ -340,6 +341,80 @@ def test_the_board_measures_looks_and_tries_the_gate(tmp_path: Path) -> None:
         with company.state.write() as connection:
             connection.exec_driver_sql("DELETE FROM looks")
         assert worst(measured.measure(company, purposes["mending"])) == "broken"
+
+
+def test_a_case_closed_a_moment_ago_is_no_fault_of_the_gates(tmp_path: Path) -> None:
+    with desk(tmp_path / "desk") as company:
+        purpose: Any = company.policy.section("purposes")["mending"]
+        assert look(company, "mending", None, user(1), by=ENGINEER, case="error:81").decision.allowed
+        change("UPDATE errors SET closed_at = '2026-05-31 10:00:00' WHERE id = 81")
+        found = measured.measure(company, purpose)
+        assert worst(found) == "kept", found
+
+
+def test_a_link_whose_rows_cannot_be_tried_is_unproven_beside_one_whose_can(tmp_path: Path) -> None:
+    text = POLICY.replace("stores:\n", "stores:\n  gone: {at: $GONE_URL, region: eea}\n")
+    with desk(tmp_path / "desk", text=text.replace("{in: app.visits", "{in: gone.visits")) as company:
+        purpose: Any = company.policy.section("purposes")["helping"]
+        change("INSERT INTO tickets VALUES (20, 2, '07', 'question', 'x', '2026-05-30 10:00:00', NULL)")
+        found = measured.measure(company, purpose)
+        assert [one.verdict for one in found] == ["kept", "unproven"] and "`visit`" in found[1].says
+
+
+def test_two_who_measure_at_once_count_each_look_once(tmp_path: Path) -> None:
+    with desk(tmp_path / "desk") as company:
+        for _ in range(40):
+            look(company, "mending", "usage", user(1), by=ENGINEER, case="error:81")
+        for _ in range(10):
+            company.memory.pop(recorded.OnTheLedger, None)
+            with ThreadPoolExecutor(4) as threads:
+                found = list(threads.map(recorded.OnTheLedger.of, [company] * 4))
+            assert {one.looks["mending"] for one in found} == {40}
+
+
+@pytest.mark.parametrize("caught", [True, False])
+def test_a_case_opened_while_its_person_is_erased_tells_nobody_who_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caught: bool
+) -> None:
+    with desk(tmp_path / "desk") as company:
+        append = company.ledger.append_many
+
+        def erased() -> None:
+            company.pseudonyms.forget({"user:1": []})
+
+        def meanwhile(entries: Any) -> Any:
+            monkeypatch.undo()
+            opening.forget(company, list(company.pseudonyms.find(["user:1"]).values()))
+            if caught:
+                erased()
+            return append(entries)
+
+        monkeypatch.setattr(company.ledger, "append_many", meanwhile)
+        if caught:
+            with pytest.raises(KeptError, match="erased at this moment"):
+                opened(company, person=user(1))
+        else:
+            opened(company, person=user(1))  # the erasure goes on after that
+            erased()
+            assert opening.end_due(company) == 1
+        [made] = opening.listing(company, everything=True)
+        assert made.person is None and made.why is None and made.closed_by == opening.ERASED
+
+
+def test_a_ticket_that_may_say_who_somebody_is_stays_as_a_number_when_the_case_is_over(
+    tmp_path: Path,
+) -> None:
+    with desk(tmp_path / "desk") as company:
+        reader = Person("reader", ("007",))
+        for ticket in ("query:q007", "ticket:12"):
+            person, staff = (reader, "agent:007") if ticket == "query:q007" else (user(1), "agent:07")
+            made = opening.open_case(
+                company, ticket.partition(":")[0], person, staff, "odd", "Ines", ticket=ticket
+            )
+            opening.forget(company, [made.pseudonym])
+            over = opening.of_id(company, made.id)
+            assert over is not None and over.person is None and over.ticket == rows.named(company, ticket)
+            assert entries(company, "case")[-1]["ticket"] == over.ticket and "q007" not in str(over.ticket)
 
 
 def test_the_board_says_so_when_a_look_had_no_case_or_a_case_has_no_end(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from kept.company import Company
 from kept.controls.choices.records.book import New, record
+from kept.controls.collection.persons import verified
 from kept.controls.purposes.enforce import Gate
 from kept.controls.retention import placed
 from kept.controls.rights.people import Person
@@ -96,6 +97,20 @@ def test_a_hold_leaves_its_own_purpose_only(tmp_path: Path) -> None:
         assert open_to(gate, "everybody", member(1)) == "hold"  # with no wait
         assert open_to(gate, "claims", member(1)) == ""
         assert open_to(gate, "everybody", member(2)) == ""
+
+
+def test_an_identity_verified_of_somebody_else_is_no_evidence(tmp_path: Path) -> None:
+    needs = RICHER.replace(
+        "  own:  ", "  card:      {uses: email, ground: contract, needs: verified-identity}\n  own:  "
+    )
+    with company(tmp_path / "lumi", text=needs) as opened:
+        gate, claim = Gate.of(opened), verified.new_claim()
+        verified.note(opened, claim, verified.IDENTITY, "a test")
+        word = {"verified-identity": claim}
+        assert gate.decide("card", person=member(1), evidence=word).rule == "verified-identity"
+        verified.note(opened, member(1), verified.IDENTITY, "a test")
+        assert gate.decide("card", person=member(1)).allowed
+        assert gate.decide("card", person=member(2), evidence=word).rule == "verified-identity"
 
 
 def test_somebody_is_asked_about_by_the_kind_their_table_has(tmp_path: Path) -> None:

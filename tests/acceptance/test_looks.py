@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kept.company import Company
-from kept.controls.purposes.cases import assigned, reading, recorded
+from kept.controls.purposes.cases import assigned, reading, recorded, sealed
 from kept.controls.purposes.cases.looks import Look, look
 from kept.controls.rights.people import Person
 from kept.errors import StoreError
@@ -78,7 +78,7 @@ def test_a_limit_that_counts_from_a_link_leaves_its_rows_out(company: Company) -
     seen = look(company, "helping", None, user(1), by="agent:07", case="ticket:12")
     assert sorted(str(row["words"]) for row in seen.rows["app.tickets"]) == ["how so", "so good"]
     assert seen.rows["app.users"][0]["email"] == "u1@mail.example"
-    assert seen.rows["app.users"][0]["secret"] == reading.MASK
+    assert seen.rows["app.users"][0]["secret"] == sealed.MASK
     assert "hunter" not in repr(seen.rows)
     [entry] = entries(company, "look")
     assert entry["masked"] == ["app.users.secret"] and "app.users.secret" in entry["fields"]
@@ -113,6 +113,24 @@ def test_a_refusal_carries_nobodys_data_onto_the_ledger(company: Company) -> Non
     found = entries(company, "look-refused")
     assert len(found) == 4 and "ada" not in json.dumps(found)
     assert [entry["case"] for entry in found] == ["error:?", None, "error:?", None]
+    for by in ("user:1709", "reader:ada", "boss:ada@mail.example", ":ada", "ada"):
+        mending(company, by=by)  # a person's key, or whatever was typed for one
+    found = entries(company, "look-refused")[4:]
+    assert len(found) == 5 and {entry["staff"] for entry in found} == {None}
+    mending(company, by="agent:07")
+    assert entries(company, "look-refused")[-1]["staff"] == "07"
+
+
+def test_a_column_is_on_record_by_its_whole_name(tmp_path: Path) -> None:
+    text = POLICY.replace("{page: behaviour, at", '{page: behaviour, "last 5%2A seen*": behaviour, at')
+    with desk(tmp_path / "desk", text=text):
+        change('ALTER TABLE events ADD COLUMN "last 5%2A seen*" VARCHAR(20)')
+    with desk(tmp_path / "desk", text=text) as company:
+        assert mending(company).decision.allowed
+        named = ("app.events.page", "app.events.last 5%2A seen*", "app.events.at")
+        [seen] = recorded.of(company, [user(1)])[user(1)]
+        assert seen.fields == named and not seen.masked
+        assert tuple(entries(company, "look")[0]["fields"]) == named
 
 
 def test_a_key_that_may_be_somebodys_name_stands_on_record_as_a_number(company: Company) -> None:
@@ -332,6 +350,28 @@ def test_the_api_opens_a_case_shows_in_it_and_tells_the_person(tmp_path: Path) -
     with served(made.folder, "--no-work") as serving, serving.client() as client:
         assert client.post("/api/look", json=asked).status_code == 401
         assert client.get("/api/looks", params={"who": "user:5"}).status_code == 401
+
+
+def test_the_api_takes_whoever_is_named_letter_by_letter(tmp_path: Path) -> None:
+    made = SiteLucent.made(tmp_path / "site")
+    with served(made.folder, "--no-work") as serving, serving.client(api=True) as client:
+        given = {"link": "error", "who": "user:5", "staff": "engineer:9", "why": "odd", "by": "Ines"}
+        case = client.post("/api/cases", json=given).json()["case"]
+        asked = {"who": "user:5", "purpose": "analyse-error", "by": "engineer:9", "case": case}
+        assert client.post("/api/look", json=asked).status_code == 200
+        for word in ("who", "by", "case", "purpose"):
+            for hidden in ("\u200b", "\u200f", "\x7f"):
+                said = client.post(
+                    "/api/look", json={**asked, word: asked[word][:-1] + hidden + asked[word][-1]}
+                )
+                assert said.status_code in (403, 404) and "app.usage_events" not in said.text, (
+                    word,
+                    said.text,
+                )
+        assert client.post("/api/cases", json={**given, "staff": "engineer:\u200b9"}).status_code >= 400
+        assert client.post("/api/cases", json={**given, "who": "user:\u200b5"}).status_code == 404
+        assert client.get("/api/looks", params={"who": "user:\u200b5"}).status_code == 404
+        assert client.get("/api/looks", params={"who": "user:\x005"}).status_code == 422
 
 
 if __name__ == "__main__":

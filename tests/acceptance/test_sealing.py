@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -21,6 +22,7 @@ from sqlalchemy import select
 from examples.generators import lumnar
 from kept.company import Company
 from kept.company import opened as opened_company
+from kept.controls.purposes.cases.looks import look
 from kept.controls.refused import Refused
 from kept.controls.registry import load
 from kept.controls.security.prove import prove
@@ -50,6 +52,10 @@ from tests.conftest import MARIADB
 
 ROOT = Path(__file__).parents[2]
 NOTHING = timedelta()
+AUDITED = POLICY.replace(
+    "  passing-on:",
+    "  auditing:   {uses: [tokens, contact], ground: legal-duty, law: the audit act, by: support}\n  passing-on:",
+).replace("helping, selling]", "helping, selling, auditing]")
 
 
 @pytest.fixture(params=["sqlite", "postgresql", MARIADB])
@@ -114,6 +120,57 @@ def test_staff_open_it_in_a_case_of_theirs_and_each_time_is_on_the_ledger(vault:
     assert [one["at_most"] for one in noted] == [1, 1]
     assert {(one["by"], one["case"], one["field"]) for one in noted} == {("support:4", "ticket:81", TOKEN)}
     assert noted[0]["who"] == vault.pseudonyms.of([str(who)])[str(who)]
+
+
+def test_what_staff_type_as_a_case_stays_off_the_ledger_where_none_is_needed(
+    tmp_path: Path, fresh_sqlite: str
+) -> None:
+    database(fresh_sqlite)
+    with company(tmp_path, fresh_sqlite, text=AUDITED) as opened:
+        sealer, who = Sealer.of(opened), customer(1)
+        text = sealer.seal(TOKEN, ("north", 1), "a secret")
+        use: dict[str, Any] = {"purpose": "auditing", "person": who}
+        sealer.open(TOKEN, ("north", 1), text, by="support:4", case="ada@mail.example", **use)
+        with pytest.raises(Refused, match="by role and key"):
+            sealer.open(TOKEN, ("north", 1), text, by="support", **use)  # a role alone is nobody
+        [noted] = entries(opened, "open")
+        assert noted["by"] == "support:4" and "ada" not in json.dumps(noted)
+
+
+def test_a_look_opens_what_is_sealed_for_its_purpose_and_nothing_else(url: str, tmp_path: Path) -> None:
+    with company(tmp_path, url, text=AUDITED) as opened:
+        resealing.apply(opened, "app")
+        seen = look(opened, "auditing", None, customer(1), by="support:4")
+        assert {row["token"] for row in seen.rows["app.integrations"]} == {
+            secret("north", 1),
+            secret("south", 1),
+        }
+        [own] = seen.rows["app.customers"]
+        assert own == {"name": "sealed", "email": "sealed"}
+        assert set(seen.rows["app.integrations"][0]) == {"token", "endpoint", "made_at"}
+        [entry] = entries(opened, "look")
+        assert sorted(entry["masked"]) == [EMAIL, NAME] and TOKEN in entry["fields"]
+        assert "token-" not in json.dumps(entry) and "token-" not in repr(seen)
+        execute(opened, "UPDATE integrations SET token = :t WHERE number = 1", t=tokens(opened)["north", 1])
+        execute(opened, "INSERT INTO tickets VALUES (81, 1, 4, '2026-05-01', NULL)")
+        searched = look(opened, "helping", "contact", customer(1), by="support:4", case="ticket:81")
+        assert searched.rows["app.customers"] == ({"name": "Name 1", "email": "c1@mail.example"},)
+        moved = look(opened, "auditing", "tokens", customer(1), by="support:4").rows["app.integrations"]
+        assert sorted(str(row["token"]) for row in moved) == ["sealed", secret("north", 1)]
+
+
+def test_a_column_that_other_data_shares_stays_sealed_in_a_look(tmp_path: Path, fresh_sqlite: str) -> None:
+    database(fresh_sqlite)
+    text = AUDITED.replace(
+        "data:\n", "data:\n  badge: {of: customer, in: {app.customers: {name: name}}}\n", 1
+    )
+    text = text.replace("uses: [tokens, contact], ground: legal-duty", "uses: badge, ground: legal-duty")
+    text = text.replace("helping, selling, auditing]", "helping, selling]")
+    with company(tmp_path, fresh_sqlite, text=text) as opened:
+        resealing.apply(opened, "app")
+        seen = look(opened, "auditing", None, customer(1), by="support:4")
+        assert [dict(row) for row in seen.rows["app.customers"]] == [{"name": "sealed"}], seen.decision
+        assert entries(opened, "look")[0]["masked"] == ["app.customers.name"]
 
 
 def test_the_ledger_never_says_fewer_were_opened_than_were(
@@ -297,18 +354,41 @@ def test_a_rotation_killed_while_the_old_key_is_destroyed_leaves_nothing_of_it(
     wrapped = _wrapped(vault, 1)
     assert wrapped in _files(vault)
 
-    def killed(_: object) -> None:
-        raise KeyboardInterrupt
+    note = keys.StoreKeys.note
+
+    def killed(mine: keys.StoreKeys) -> None:
+        if not _wrapped(vault, 1):
+            raise KeyboardInterrupt
+        note(mine)
 
     with monkeypatch.context() as patched:
-        patched.setattr(
-            keys.StoreKeys, "_note", lambda *given: killed(given) if given[2] == "destroyed" else None
-        )
+        patched.setattr(keys.StoreKeys, "note", killed)
         with pytest.raises(KeyboardInterrupt):
             resealing.rotate(vault, "app", grace=NOTHING)
     assert readable(vault)
     resealing.rotate(vault, "app", grace=NOTHING)
     assert wrapped not in _files(vault) and readable(vault)
+    assert (1, "destroyed") in _noted(vault)
+
+
+def test_a_key_made_just_before_a_crash_is_on_the_ledger_after_the_next_rotation(vault: Company) -> None:
+    resealing.apply(vault, "app")
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(vault.ledger, "append_many", crash)
+        with pytest.raises(KeyboardInterrupt):
+            Sealer.of(vault).keys("app").make()
+    assert _noted(vault) == [(1, "made")]
+    vault.memory.pop(Sealer)  # the process that runs it again remembers nothing
+    assert resealing.rotate(vault, "app", grace=NOTHING).destroyed == (1,)
+    assert _noted(vault) == [(1, "made"), (2, "made"), (1, "destroyed")]
+
+
+def _noted(opened: Company) -> list[tuple[int, str]]:
+    return [(one["generation"], one["state"]) for one in entries(opened, "seal-key")]
 
 
 def _wrapped(opened: Company, number: int) -> bytes:
@@ -373,6 +453,7 @@ def test_lumnar_keeps_its_promise_about_tokens_once_they_are_sealed(tmp_path: Pa
     with opened_company(load(tmp_path / "policy.yaml"), tmp_path) as found:
         promise = found.policy.section("security")["tokens"]
         assert {proof.verdict for proof in prove(found, promise)} == {"broken"}
+        stood = {row[0]: row[1] for row in ask(found, "SELECT id, token FROM integrations")}
         resealing.apply(found, "app")
         assert [proof.verdict for proof in prove(found, promise)] == ["kept", "kept"]
         query = (
@@ -381,7 +462,7 @@ def test_lumnar_keeps_its_promise_about_tokens_once_they_are_sealed(tmp_path: Pa
         [(id, owner, text), *_] = ask(found, f"{query} WHERE c.closed_at IS NULL")
         use: dict[str, Any] = {"person": customer(owner)}
         sealer = Sealer.of(found)
-        assert sealer.open(TOKEN, id, text, purpose="automation", **use).startswith("sealed:v1:")
+        assert sealer.open(TOKEN, id, text, purpose="automation", **use) == stood[id]
         for purpose in ("business-sale", "service", "legal-demands"):
             assert sealer.shown(TOKEN, id, text, purpose=purpose, **use) == MASKED
 

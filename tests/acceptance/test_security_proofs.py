@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from argon2 import PasswordHasher
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -315,6 +316,46 @@ def test_a_database_on_this_machine_and_one_over_tls_are_told_apart(
         assert found.measured["encrypted"] is False
 
 
+HERE = connections.Ends(
+    encrypted=False, insists=False, near=True, direct=True, beyond=False, local=True, seen=True
+)
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [
+        (HERE, "kept"),
+        (replace(HERE, direct=False), "kept"),  # a pooler, and it all runs here
+        (replace(HERE, seen=False), "unproven"),  # a tunnel looks so at both of its ends
+        (replace(HERE, seen=False, local=False), "unproven"),  # a container, or a tunnel
+        (
+            replace(HERE, seen=False, direct=False, beyond=True),
+            "unproven",
+        ),  # where the pooler is can't be seen
+        (replace(HERE, near=False), "broken"),
+        (replace(HERE, near=False, direct=False), "broken"),  # open to a pooler beside the server
+        (replace(HERE, near=False, direct=False, beyond=True), "broken"),
+        (replace(HERE, near=False, encrypted=True, beyond=True), "kept"),
+        (replace(HERE, near=False, encrypted=True, direct=False, local=False, seen=False), "broken"),
+    ],
+)
+def test_a_connection_is_kept_only_as_far_as_both_of_its_ends_are_seen(
+    ends: connections.Ends, verdict: str
+) -> None:
+    found, says = connections.judged("app", ends)
+    assert found == verdict and ("never leaves" in says) == (verdict == "kept" and not ends.encrypted)
+
+
+def test_kepts_own_database_is_judged_by_both_ends_too(
+    tmp_path: Path, fresh_sqlite: str, fresh_postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database(fresh_sqlite)
+    with company(tmp_path, fresh_sqlite, state=fresh_postgresql) as opened:
+        assert proof_of(opened, "KEPT_STATE_URL").verdict == "kept"
+        monkeypatch.setattr(connections, "_runs_here", lambda _: False)
+        assert proof_of(opened, "KEPT_STATE_URL").verdict == "unproven"
+
+
 POSTGRES = Path(shutil.which("postgres") or "/nowhere").resolve()
 
 
@@ -500,6 +541,19 @@ def test_a_hash_that_came_through_the_check_is_told_from_one_written_past_it(
         assert len(noted) == 1 and noted[0]["strength"] == 3 and GOOD not in json.dumps(noted)
 
 
+def test_a_weak_password_isnt_taken_for_a_checked_one_when_its_hash_is_made_anew(
+    tmp_path: Path, fresh_sqlite: str
+) -> None:
+    database(fresh_sqlite)
+    cheap = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1)
+    with company(tmp_path, fresh_sqlite) as opened:
+        for id, (word, verdict) in enumerate(((GOOD, "kept"), ("password1234", "unproven")), 1):
+            found = Passwords.of(opened).verify(cheap.hash(word), word)
+            assert found.right and found.again is not None
+            execute(opened, "INSERT INTO logins VALUES (:id, :hash)", id=id, hash=found.again)
+            assert [one.verdict for one in proofs(opened, "passwords")] == ["kept", verdict]
+
+
 # Places.
 
 
@@ -532,6 +586,14 @@ def test_a_store_is_where_its_host_says_or_nobody_can_tell(tmp_path: Path, host:
     place = "here: {places: [contact, tokens], regions: eea}"
     with company(tmp_path, f"postgresql://shop@{host}/shop", text=with_security(place)) as opened:
         assert [one.verdict for one in proofs(opened, "here")] == [verdict]  # nothing is connected for it
+
+
+@pytest.mark.parametrize("other", ["host=192.0.2.7", "hostaddr=192.0.2.7", "service=elsewhere"])
+def test_a_host_that_isnt_the_one_connected_to_says_no_region(tmp_path: Path, other: str) -> None:
+    place = "here: {places: [contact, tokens], regions: eea}"
+    url = f"postgresql://shop@shop.abc.eu-central-1.rds.amazonaws.com/shop?{other}"
+    with company(tmp_path, url, text=with_security(place)) as opened:
+        assert [one.verdict for one in proofs(opened, "here")] == ["unproven"]
 
 
 def test_where_a_file_of_this_machine_is_only_a_person_can_confirm(tmp_path: Path, fresh_sqlite: str) -> None:
@@ -576,10 +638,11 @@ def test_roles_that_nobody_used_are_listed_and_a_review_goes_on_the_ledger(
     with psycopg.connect(fresh_postgresql, autocommit=True) as server:
         server.execute(f"CREATE ROLE {role} LOGIN")
         server.execute(f"GRANT SELECT ON customers TO {role}")
+        server.execute(f"GRANT SELECT (token) ON integrations TO {role}")  # one column is access, too
     try:
         with company(tmp_path, fresh_postgresql, clock) as opened:
             found = {one.role: one for one in access.review(opened).roles}
-            assert found[role].is_unused(clock()) and "1 tables, undeclared" in found[role].may
+            assert found[role].is_unused(clock()) and "2 tables, undeclared" in found[role].may
             assert found["postgres"].last == clock() and "every table" in found["postgres"].may
             assert found["web"].is_unused(clock()) and "for automation" in found["web"].may
             assert found["support"].is_unused(clock()) and found["support"].may == "helping"
@@ -607,6 +670,29 @@ def test_the_log_ins_of_a_mariadb_are_listed(tmp_path: Path, fresh_mariadb: str)
     with company(tmp_path, fresh_mariadb) as opened:
         found = {one.role: one for one in access.review(opened).roles}
         assert any("root" in name and one.last is not None for name, one in found.items())
+
+
+@pytest.mark.needs("mariadb")
+def test_a_log_in_is_not_taken_for_one_of_a_like_name_nor_left_out_for_a_single_column(
+    tmp_path: Path, fresh_mariadb: str
+) -> None:
+    database(fresh_mariadb)
+    here, like = f"a_{os.getpid()}", f"ax{os.getpid()}"
+    with company(tmp_path, fresh_mariadb) as opened:
+        address = opened.stores["app"].engine.url
+        with opened.stores["app"].engine.connect() as root:
+            for name in (here, like):
+                root.execute(sa.text(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'x'"))
+                root.execute(sa.text(f"GRANT SELECT (email) ON customers TO '{name}'@'%'"))
+            try:
+                with sa.create_engine(address.set(username=here, password="x")).connect():
+                    roles = access.review(opened).roles
+                found = {one.role.split("'")[1]: one for one in roles if "'" in one.role}
+                assert found[here].last is not None and found[like].last is None
+                assert "1 tables" in found[like].may
+            finally:
+                for name in (here, like):
+                    root.execute(sa.text(f"DROP USER '{name}'@'%'"))
 
 
 def test_the_command_lists_who_has_access_and_confirms_a_promise(tmp_path: Path, fresh_sqlite: str) -> None:

@@ -18,11 +18,13 @@ from examples.generators import lucent_marketplace
 from kept.company import Company, opened
 from kept.controls.choices.deciding import Decision
 from kept.controls.choices.records.book import New, record
+from kept.controls.disclosure.enforce import disclose
 from kept.controls.disclosure.visibility.measured import measure
 from kept.controls.disclosure.visibility.seen import columns, seen_by, sees
 from kept.controls.disclosure.visibility.ties import Tie
 from kept.controls.purposes.gate.rows import written
 from kept.controls.purposes.gate.willing import Areas
+from kept.controls.refused import Refused
 from kept.controls.registry import load
 from kept.controls.rights.people import Person
 from kept.state.uses import disclosures
@@ -448,3 +450,24 @@ def test_without_people_nothing_is_proven(tmp_path: Path, fresh_sqlite: str) -> 
     with company(tmp_path / "c", fresh_sqlite, World()) as opened:
         [proof] = measure(opened, opened.policy.section("disclosure")["profile"])
         assert proof.verdict == "unproven"
+
+
+def test_what_somebody_once_closed_stays_closed_for_a_party_too_when_their_word_has_lapsed(
+    tmp_path: Path, fresh_sqlite: str
+) -> None:
+    text = (
+        POLICY.replace(
+            "  public:   {of", "  hidden:   {of: member, ask: opt-in, lapses: 1 months}\n  public:   {of"
+        )
+        .replace("gives: works, for: profile}", "gives: works, for: profile, unless: hidden}")
+        .replace("choice: public, unless: block}", "choice: public, unless: [block, hidden]}")
+    )
+    clock, works = Clock(NOW), [{"id": 1, "member_id": 1, "body": "b", "at": NOW - 2 * DAY}]
+    with company(tmp_path / "c", fresh_sqlite, two(works=works), text=text, clock=clock) as opened:
+        assert disclose(opened, "mail", [member(1)], purpose="profile").records
+        record(opened, [New(member(1), "hidden", "yes", "account")])
+        for days in (0, 60):
+            clock.pass_(days=days)
+            assert not sees(opened, "profile", None, member(1)).allowed
+            with pytest.raises(Refused, match="forbids"):
+                disclose(opened, "mail", [member(1)], purpose="profile")

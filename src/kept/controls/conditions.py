@@ -157,7 +157,8 @@ def refuse_need(
             raise _no(step, need, f"`{step.name}` needs {_words(need)}", "say it with the form, as evidence")
         return
     holders: list[verified.Holder] = [about.who] if about.who is not None else []
-    holders += [said] if said else []
+    # A claim about an identity says nothing of whose it is; one about an address or a number says which.
+    holders += [said] if said and (about.who is None or what != verified.IDENTITY) else []
     values: Collection[str | None] = [None]
     if what != verified.IDENTITY:
         values = list(given.get(what, ())) or _known(company, about, what)

@@ -2,6 +2,7 @@
 
 A support desk opens a case when it takes a ticket, and shows a person's data through `/api/look`, so that no look is
 without a record. `/api/looks` is what the application shows its own people: by whom they were looked at, as a role.
+Whoever is named is taken letter by letter (`Word`): without its odd characters a name is another's.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from kept.controls.purposes.cases.opening import Kept
 from kept.controls.rights.answers import looked
 from kept.controls.rights.people import Person, resolve
 from kept.server.api import Refused, Short, Text, guarded
+from kept.server.asking.question import Word
 from kept.server.office import Office
 from kept.server.pages import SECURITY
 
 HOURS: Final = int(opening.LONGEST.total_seconds() // 3600)
 
-Staff = Annotated[Short, Field(max_length=200, description="role and key, such as engineer:4")]
+Staff = Annotated[Word, Field(max_length=200, description="role and key, such as engineer:4")]
 
 
 class Opening(BaseModel):
@@ -35,12 +37,12 @@ class Opening(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    link: Short
-    who: Short = Field(description="kind:key, or an identifier such as an e-mail address")
+    link: Word
+    who: Word = Field(description="kind:key, or an identifier such as an e-mail address")
     staff: Staff
     why: Annotated[Text, Field(max_length=2000)]
     by: Annotated[Short, Field(max_length=200)] = Field(description="the name of whoever opens it")
-    ticket: Annotated[Short, Field(max_length=200)] | None = Field(None, description="a row it is over with")
+    ticket: Annotated[Word, Field(max_length=200)] | None = Field(None, description="a row it is over with")
     hours: Annotated[int, Field(ge=1, le=HOURS)] = Field(48, description="until it ends by itself")
 
 
@@ -57,12 +59,12 @@ class Looking(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    who: Short
-    purpose: Short
-    data: list[Short] | None = Field(None, min_length=1, max_length=100, description="all when left out")
+    who: Word
+    purpose: Word
+    data: list[Word] | None = Field(None, min_length=1, max_length=100, description="all when left out")
     by: Staff
-    case: Annotated[Short, Field(max_length=240)] | None = Field(None, description="LINK:KEY or case:ID")
-    evidence: dict[Short, Text] = Field({}, max_length=10, description="what the purpose `needs`")
+    case: Annotated[Word, Field(max_length=240)] | None = Field(None, description="LINK:KEY or case:ID")
+    evidence: dict[Word, Text] = Field({}, max_length=10, description="what the purpose `needs`")
 
 
 def router(office: Office) -> APIRouter:
@@ -136,7 +138,7 @@ def router(office: Office) -> APIRouter:
         return found
 
     @made.get("/looks", summary="Who looked at somebody's data, as that person may know it")
-    async def looks(who: str, response: Response) -> list[dict[str, Any]]:
+    async def looks(who: Word, response: Response) -> list[dict[str, Any]]:
         def do() -> list[dict[str, Any]]:
             company = office.company
             person = _one(company, who)

@@ -14,20 +14,20 @@ from tests.acceptance.cased import change, desk, entries, user
 CLOSED = "UPDATE errors SET closed_at = '2026-05-31 10:00:00' WHERE id = 81"
 
 
-@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("kind", ["a row", "kept", "tied to a row"])
 @pytest.mark.parametrize(("module", "name"), [(reading, "plan"), (recorded, "record"), (reading, "read")])
 @pytest.mark.parametrize("before", [True, False])
 def test_nothing_is_shown_of_a_case_that_was_closed_on_the_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, before: bool, kept: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, before: bool, kind: str
 ) -> None:
     with desk(tmp_path / "desk") as company:
-        case = "error:81"
-        made = opening.open_case(company, "error", user(1), "engineer:4", "odd", "Ines")
-        case = made.case if kept else case
+        ticket = "error:81" if kind == "tied to a row" else None
+        made = opening.open_case(company, "error", user(1), "engineer:4", "odd", "Ines", ticket=ticket)
+        case = "error:81" if kind == "a row" else made.case
         step = getattr(module, name)
 
         def close() -> None:
-            if kept:
+            if kind == "kept":
                 opening.close(company, made.id, "Ines")
             else:
                 change(CLOSED)

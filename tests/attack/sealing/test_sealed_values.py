@@ -191,6 +191,17 @@ def test_text_that_only_looks_sealed_is_not_taken_for_it(vault: Company) -> None
     assert prove(vault, vault.policy.section("security")["tokens"])[0].verdict == "broken"
 
 
+def test_no_row_is_beyond_the_reach_of_the_proof(vault: Company) -> None:
+    for number in range(1000, 2000):  # so many that not each is opened
+        row = {"n": number, "t": Sealer.of(vault).seal(TOKEN, ("north", number), "a secret")}
+        execute(vault, "INSERT INTO integrations VALUES ('north', :n, 1, :t, NULL, NULL)", **row)
+    moved = (
+        "UPDATE integrations SET token = (SELECT token FROM integrations WHERE number = 1 AND shop = 'north')"
+    )
+    execute(vault, f"{moved} WHERE number BETWEEN 1200 AND 1800")  # none at either end
+    assert prove(vault, vault.policy.section("security")["tokens"])[0].verdict == "broken"
+
+
 @pytest.mark.parametrize("purpose", ["passing-on", "selling", "nothing", "", "automation ", "Automation"])
 def test_no_other_purpose_opens_it_however_it_is_named(vault: Company, purpose: str) -> None:
     with pytest.raises(Refused):

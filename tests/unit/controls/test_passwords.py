@@ -61,6 +61,17 @@ def test_what_was_hashed_is_verified_and_nothing_is_cut_off() -> None:
     assert not passwords.verify(passwords.hash(with_null), "a sentence").right
 
 
+def test_half_characters_are_refused_with_words_and_never_an_error() -> None:
+    passwords = Passwords(3)
+    assert "no text" in (passwords.weak("correct horse \ud800 battery staple") or "")
+    assert (
+        not passwords.verify(passwords.hash(GOOD), "\udfff").right
+        and not passwords.verify(None, "\ud800").right
+    )
+    decomposed = "e\u0301" * LONGEST
+    assert passwords.verify(passwords._hasher.hash("\xe9" * LONGEST), decomposed).right
+
+
 def test_one_password_is_one_however_its_letters_are_put_together() -> None:
     passwords = Passwords(3)
     stored = passwords.hash("kräftige Würstchen ﬁnden")
@@ -76,9 +87,13 @@ def test_a_hash_is_made_anew_when_the_cost_grows_and_only_for_the_right_password
 
 
 class Counting(PasswordHasher):
-    """Counts how often the work of verifying is done."""
+    """Counts how often the work of verifying is done, and that of hashing."""
 
-    verified = 0
+    verified, hashed = 0, 0
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        self.hashed += 1
+        return super().hash(password, salt=salt)
 
     def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # type: ignore[override]  # as argon2-cffi's
         self.verified += 1
@@ -88,7 +103,7 @@ class Counting(PasswordHasher):
 def test_nobody_learns_from_the_work_done_whether_somebody_has_an_account() -> None:
     hasher = Counting(time_cost=1, memory_cost=1024, parallelism=1)
     passwords = Passwords(3, hasher=hasher)
-    assert passwords.verify(None, GOOD) == Verified(False) and hasher.verified == 1
+    assert passwords.verify(None, GOOD) == Verified(False) and hasher.verified == 1 and not hasher.hashed
     assert passwords.verify(passwords.hash(GOOD), "another one") == Verified(False) and hasher.verified == 2
 
 
@@ -99,6 +114,24 @@ def breached(folder: Path, *passwords: str) -> Path:
     path = folder / "breached.txt"
     path.write_text("".join(f"{digest}:{n}\n" for n, digest in enumerate(sorted(digests))))
     return path
+
+
+@pytest.mark.parametrize(
+    "wrong", ["by how often", "small letters", "another hash", "no list", "one line twice"]
+)
+def test_a_file_that_is_no_list_of_this_kind_is_refused(tmp_path: Path, wrong: str) -> None:
+    path = breached(tmp_path, GOOD)
+    lines = path.read_text().splitlines()
+    made = {
+        "by how often": lines[::-1],
+        "small letters": [line.lower() for line in lines],
+        "another hash": [line[8:] for line in lines],
+        "no list": ["password"] * 100,
+        "one line twice": [lines[0]] * 2,
+    }[wrong]
+    path.write_text("\n".join(made))
+    with pytest.raises(KeptError, match="SHA-1 in capitals"):
+        BreachedFile(path)
 
 
 def test_what_was_stolen_elsewhere_is_refused_without_telling_the_list_which_it_is(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from kept.controls.conditions import About
 from kept.controls.disclosure.declare import Disclosure
 from kept.controls.purposes.cases import assigned
 from kept.controls.purposes.enforce import By
+from kept.controls.purposes.gate.willing import Wish, refused
 from kept.controls.refused import Refused
 from kept.controls.rights.people import Person
 from kept.errors import KeptError
@@ -33,7 +34,7 @@ def why_not(
     try:
         found = (
             _region(disclosure, known)
-            or _choices(company, disclosure, person, signals)
+            or _choices(company, disclosure, known, signals)
             or _by(company, disclosure, by)
             or _until(company, disclosure, known)
         )
@@ -79,19 +80,10 @@ def _region(disclosure: Disclosure, known: Basis) -> Decision | None:
 
 
 def _choices(
-    company: Company, disclosure: Disclosure, person: Person, signals: frozenset[str]
+    company: Company, disclosure: Disclosure, known: Basis, signals: frozenset[str]
 ) -> Decision | None:
-    choices, gate = company.policy.section("choices"), ChoicesGate.of(company)
-    for name in map(str, disclosure.choice):
-        found = gate.choice(person, name, signals=signals, entry=disclosure)
-        if not found.allowed:
-            return found
-    for name in (str(one) for one in disclosure.unless if one in choices):
-        found = gate.choice(person, name, signals=signals)
-        if found.allowed or found.unsure:
-            why = found.reason if found.unsure else f"`{name}` stands, and forbids it"
-            return _no(disclosure, "choice", why, unsure=found.unsure)
-    return None
+    wish = Wish(str(disclosure.purpose), disclosure)
+    return refused(ChoicesGate.of(company).rulings, known, wish, disclosure, signals)
 
 
 def _by(company: Company, disclosure: Disclosure, by: str | None) -> Decision | None:

@@ -26,17 +26,20 @@ _POSTGRESQL: Final = sa.text(
     "SELECT r.rolname AS role, r.rolsuper AS everything, EXISTS (SELECT 1 FROM pg_stat_activity a"
     " WHERE a.usename = r.rolname) AS connected, (SELECT count(*) FROM pg_class c JOIN pg_namespace n"
     " ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'v', 'm', 'p') AND n.nspname NOT LIKE 'pg!_%' ESCAPE '!'"
-    " AND n.nspname <> 'information_schema' AND has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE'))"
-    " AS tables FROM pg_roles r WHERE r.rolcanlogin ORDER BY r.rolname"
+    " AND n.nspname <> 'information_schema' AND (has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE')"
+    " OR has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE'))) AS tables"
+    " FROM pg_roles r WHERE r.rolcanlogin ORDER BY r.rolname"
 )
 _MARIADB: Final = sa.text(
     "SELECT g.grantee AS role, MAX(g.everything) AS everything, MAX(g.tables) AS tables,"
     " EXISTS (SELECT 1 FROM information_schema.processlist p"
-    "         WHERE g.grantee LIKE CONCAT('''', p.user, '''@%')) AS connected FROM ("
+    "         WHERE LOCATE(CONCAT('''', p.user, '''@'), g.grantee) = 1) AS connected FROM ("
     " SELECT grantee, 1 AS everything, 0 AS tables FROM information_schema.user_privileges"
     "  WHERE privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')"
     " UNION ALL SELECT grantee, 1, 0 FROM information_schema.schema_privileges WHERE table_schema = DATABASE()"
     " UNION ALL SELECT grantee, 0, COUNT(DISTINCT table_name) FROM information_schema.table_privileges"
+    "  WHERE table_schema = DATABASE() GROUP BY grantee"
+    " UNION ALL SELECT grantee, 0, COUNT(DISTINCT table_name) FROM information_schema.column_privileges"
     "  WHERE table_schema = DATABASE() GROUP BY grantee) g GROUP BY g.grantee ORDER BY g.grantee"
 )
 

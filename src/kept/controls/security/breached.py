@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import mmap
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,8 @@ from kept.errors import KeptError
 
 PREFIX: Final = 5
 _DIGITS: Final = 40
+_LINE: Final = re.compile(rb"[0-9A-F]{40}(:[0-9]+)?")
+LOOKED_AT: Final = 256  # lines, when a file is opened
 _LONGEST: Final = 4096  # lines of one range; the largest of the real list has about half
 
 Ranges = Callable[[str], Iterator[str]]
@@ -34,7 +37,8 @@ def is_breached(password: str, ranges: Ranges) -> bool:
 
 
 class BreachedFile:
-    """A list in a file, searched by halves; KeptError where it can't be read."""
+    """A list in a file, searched by halves; KeptError where it can't be read, or is no such list: another sort of hash,
+    small letters, or an order by how often each was seen would find nobody's password on it."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -44,6 +48,13 @@ class BreachedFile:
             raise KeptError(
                 "the list of breached passwords can't be read", help="name its file", where=path.name
             ) from wrong
+        if not self._is_list():
+            self._map.close()
+            raise KeptError(
+                "the list of breached passwords isn't one of SHA-1 in capitals, in order of the hashes",
+                help="download it so (sorted by hash), or sort it",
+                where=path.name,
+            )
 
     def __call__(self, prefix: str) -> Iterator[str]:
         wanted, low, high = prefix.encode(), 0, len(self._map)
@@ -65,6 +76,17 @@ class BreachedFile:
 
     def close(self) -> None:
         self._map.close()
+
+    def _is_list(self) -> bool:
+        """Whether lines looked at from end to end are written as they should be, each before the next."""
+        size, before = len(self._map), b""
+        starts = sorted({self._line(size * part // LOOKED_AT) for part in range(LOOKED_AT)})
+        for at in starts:
+            line = self._map[at : self._next(at)].rstrip()
+            if not _LINE.fullmatch(line) or line[:_DIGITS] <= before:
+                return False
+            before = line[:_DIGITS]
+        return True
 
     def _line(self, at: int) -> int:
         """Where the line begins in which a byte stands."""

@@ -6,11 +6,14 @@ stand-in there says nothing about the real service. Only hosts are asked that th
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from kept.company import BEHIND_AN_API, Company, settings
 from kept.controls.security import sites, tls
@@ -27,7 +30,7 @@ _ADDRESSES: Final = {"hubspot": hubspot.ADDRESS, "stripe": stripe.ADDRESS}
 _NETWORK: Final = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs")
 
 _PG: Final = text(
-    "SELECT s.ssl, s.version, host(inet_server_addr()) AS server, (SELECT count(*) FROM pg_stat_activity a"
+    "SELECT s.pid, s.ssl, s.version, host(inet_server_addr()) AS server, (SELECT count(*) FROM pg_stat_activity a"
     " JOIN pg_stat_ssl o USING (pid) WHERE a.datname = current_database() AND NOT o.ssl"
     " AND a.client_addr IS NOT NULL AND NOT a.client_addr <<= '127.0.0.0/8' AND a.client_addr <> '::1') AS open,"
     " (SELECT count(*) FROM pg_stat_activity a JOIN pg_stat_ssl o USING (pid) WHERE a.datname = current_database()"
@@ -87,62 +90,108 @@ def access(company: Company, declared: DeclaredStore) -> Access:
     return read_access(str(declared.name), address, _ADDRESSES.get(declared.sort))
 
 
+@dataclass(frozen=True)
+class Ends:
+    """A connection to PostgreSQL as this end and the other see it; with a pooler or a tunnel in between these are two.
+
+    `near`: this end leaves from an address of this machine; `local`: the server was reached at one of its own; `seen`:
+    its process runs here. `encrypted` and `version` are this end's, `beyond` whether the server's end is encrypted.
+    """
+
+    encrypted: bool
+    insists: bool
+    near: bool
+    direct: bool
+    beyond: bool
+    local: bool
+    seen: bool
+    version: str | None = None
+
+
+def _ends(connection: Connection) -> tuple[Ends, int, int]:
+    """Both ends, and how many connections of others aren't encrypted, or can't be seen."""
+    row = connection.execute(_PG).one()
+    driver: Any = connection.connection.driver_connection
+    info = driver.info
+    ends = Ends(
+        encrypted=bool(driver.pgconn.ssl_in_use),
+        insists=info.get_parameters().get("sslmode", "prefer") in ("require", "verify-ca", "verify-full"),
+        near=info.host.startswith("/") or tls.is_here(info.hostaddr or info.host),
+        direct=info.backend_pid == row.pid,
+        beyond=bool(row.ssl),
+        local=row.server is None or tls.is_here(row.server),
+        seen=_runs_here(row.pid),
+        version=row.version,
+    )
+    return ends, row.open, row.hidden
+
+
+def _runs_here(process: int) -> bool:
+    """Whether a server's process is one of this machine's; where nobody can look, it isn't seen."""
+    try:
+        return (
+            Path(f"/proc/{process}/comm").read_text(encoding="ascii").startswith(("postgres", "postmaster"))
+        )
+    except (OSError, ValueError):
+        return False
+
+
+def judged(name: str, ends: Ends) -> tuple[Verdict, str]:
+    """What the two ends of a connection show, as a sentence."""
+    if not ends.encrypted and not ends.near:
+        return (
+            "broken",
+            f"The connection to `{name}` goes over a network and isn't encrypted: add sslmode=verify-full.",
+        )
+    if not ends.direct and not ends.beyond and not ends.local:
+        return (
+            "broken",
+            f"The connection from the pooler to `{name}` goes over a network, and isn't encrypted.",
+        )
+    if ends.encrypted:
+        insists = "" if ends.insists else ", though its setting doesn't insist"
+        version = f" ({ends.version})" if ends.version else ""
+        return "kept", f"The connection to `{name}` is encrypted{version}{insists}."
+    if ends.local and ends.seen:
+        return "kept", f"The connection to `{name}` never leaves this machine."
+    return "unproven", (
+        f"`{name}` answers at an address of this machine, and its server isn't seen to run here: "
+        "what lies between (a pooler, a container, a tunnel) can't be seen."
+    )
+
+
 def _postgresql(name: str, store: SQLStore) -> Proof:
-    """Our own connection as this end and the other see it; with a pooler in between these are two."""
     with store.read() as connection:
-        row = connection.execute(_PG).one()
-        driver: Any = connection.connection.driver_connection
-        direct = bool(connection.connection.info.get("kept_direct"))
-        encrypted, info = bool(driver.pgconn.ssl_in_use), driver.info
-        near = info.host.startswith("/") or tls.is_here(info.hostaddr or info.host)
-        mode = info.get_parameters().get("sslmode", "prefer")
-    local = row.server is None or tls.is_here(row.server)
+        ends, others, hidden = _ends(connection)
     measured: Measured = {
         "store": name,
-        "encrypted": encrypted and bool(row.ssl),
-        "version": row.version,
-        "here": near and local,
-        "pooler": not direct,
-        "others_open": row.open,
-        "others_hidden": row.hidden,
+        "encrypted": ends.encrypted and ends.beyond,
+        "version": ends.version,
+        "here": ends.near and ends.local and ends.seen,
+        "pooler": not ends.direct,
+        "others_open": others,
+        "others_hidden": hidden,
     }
-
-    def told(verdict: Verdict, says: str) -> Proof:
-        return Proof("measure", verdict, says, measured)
-
-    if row.open:
-        return told("broken", f"{row.open} connections to `{name}` come over a network and aren't encrypted.")
-    if not encrypted and not near:
-        says = f"The connection to `{name}` goes over a network and isn't encrypted: add sslmode=verify-full."
-        return told("broken", says)
-    if not direct and not row.ssl and not local:
-        return told(
-            "broken", f"The connection from the pooler to `{name}` goes over a network, and isn't encrypted."
-        )
-    if encrypted:
-        insists = (
-            "" if mode in ("require", "verify-ca", "verify-full") else ", though its setting doesn't insist"
-        )
-        version = f" ({row.version})" if row.version else ""
-        return told("kept", f"The connection to `{name}` is encrypted{version}{insists}.")
-    if local or not direct:
-        return told("kept", f"The connection to `{name}` never leaves this machine.")
-    says = f"`{name}` is reached on this machine and answers from another: what lies between can't be seen."
-    return told("unproven", says)
+    verdict, says = judged(name, ends)
+    if others:
+        verdict = "broken"
+        says = f"{others} connections to `{name}` come over a network and aren't encrypted."
+    return Proof("measure", verdict, says, measured, unseen=verdict == "unproven")
 
 
 def _mariadb(name: str, store: SQLStore) -> Proof:
     with store.read() as connection:
         asked = "SHOW SESSION STATUS WHERE Variable_name IN ('Ssl_cipher', 'Ssl_version')"
         said = {str(key): str(value) for key, value in connection.exec_driver_sql(asked)}
+        seen = connection.exec_driver_sql("SELECT @@hostname").scalar() == socket.gethostname()
     address = store.engine.url
-    here = "unix_socket" in address.query or tls.is_here(address.host or "localhost")
+    near = "unix_socket" in address.query or tls.is_here(address.host or "localhost")
     encrypted = bool(said.get("Ssl_cipher"))
     measured: Measured = {
         "store": name,
         "encrypted": encrypted,
         "version": said.get("Ssl_version") or None,
-        "here": here,
+        "here": near and seen,
     }
     if encrypted:
         insists = (
@@ -150,8 +199,14 @@ def _mariadb(name: str, store: SQLStore) -> Proof:
         )
         says = f"The connection to `{name}` is encrypted ({said.get('Ssl_version')}){insists}."
         return Proof("measure", "kept", says, measured)
-    if here:
+    if near and seen:
         return Proof("measure", "kept", f"The connection to `{name}` never leaves this machine.", measured)
+    if near:
+        says = (
+            f"`{name}` answers at an address of this machine, and its server calls itself by another name: "
+        )
+        says += "what lies between (a container, a tunnel) can't be seen."
+        return Proof("measure", "unproven", says, measured, unseen=True)
     says = f"The connection to `{name}` goes over a network and isn't encrypted: add ssl_ca=…."
     return Proof("measure", "broken", says, measured)
 
@@ -257,12 +312,9 @@ def _others(company: Company) -> Iterator[Proof]:
             )
     if company.state.is_server:
         with company.state.read() as connection:
-            row = connection.execute(_PG).one()
-        if row.ssl or row.server is None or tls.is_here(row.server):
-            how = f"is encrypted ({row.version})" if row.ssl else "never leaves this machine"
-            yield _proof("KEPT_STATE_URL", "kept", f"The connection to Kept's own database {how}.")
-        else:
-            yield _proof("KEPT_STATE_URL", "broken", "The connection to Kept's own database isn't encrypted.")
+            verdict, says = judged("KEPT_STATE_URL", _ends(connection)[0])
+        measured: Measured = {"store": "KEPT_STATE_URL"}
+        yield Proof("measure", verdict, says, measured, unseen=verdict == "unproven")
 
 
 def _proof(name: str, verdict: Verdict, says: str, **measured: bool) -> Proof:

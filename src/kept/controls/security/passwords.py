@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import secrets
 import unicodedata
+from base64 import b64encode
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -106,6 +107,8 @@ class Passwords:
         `about` are the person's own words (name, e-mail address), with which a password is easily guessed.
         """
         text = normal(password)
+        if not _is_text(text):
+            return "It has characters that are no text."
         if len(text) < self.least:
             return f"It is too short: {self.least} characters at least."
         if len(text) > LONGEST:
@@ -134,7 +137,7 @@ class Passwords:
         than argon2 is never right here: let its own library verify it, then `hash` anew.
         """
         text = normal(password)
-        if len(text) > LONGEST:
+        if len(text) > LONGEST or not _is_text(text):
             text, stored = "", None
         try:
             self._hasher.verify(stored or self._nobody, text)
@@ -142,22 +145,35 @@ class Passwords:
             return Verified(False)
         if not stored:
             return Verified(False)  # somebody tried the word behind which nobody stands
-        return Verified(True, self._hashed(text) if self._hasher.check_needs_rehash(stored) else None)
+        if not self._hasher.check_needs_rehash(stored):
+            return Verified(True)
+        # a right password may still be a weak one, from before it was checked
+        return Verified(True, self._hashed(text, checked=self.weak(text) is None))
 
     @cached_property
     def _nobody(self) -> str:
-        return self._hasher.hash(secrets.token_hex())
+        """A hash as costly as any other, and of no password: made of random bytes, without the work of a hash."""
+        cost = f"m={self._hasher.memory_cost},t={self._hasher.time_cost},p={self._hasher.parallelism}"
+        sizes = (self._hasher.salt_len, self._hasher.hash_len)
+        salt, digest = (b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in sizes)
+        return f"$argon2id$v=19${cost}${salt}${digest}"
 
-    def _hashed(self, text: str) -> str:
+    def _hashed(self, text: str, *, checked: bool = True) -> str:
         made = self._hasher.hash(text)
-        if self._note is not None:
+        if checked and self._note is not None:
             self._note(made)
         return made
 
 
+def _is_text(text: str) -> bool:
+    """Whether a text has no half characters (surrogates), which JSON lets through and no encoding can write."""
+    return not any("\ud800" <= one <= "\udfff" for one in text)
+
+
 def normal(password: str) -> str:
     """The one form of a password, however a keyboard put its characters together (NFKC, Unicode annex 15)."""
-    return unicodedata.normalize("NFKC", password)
+    # so many characters give more than LONGEST in one form, too: they are refused, without the work on a whole book
+    return unicodedata.normalize("NFKC", password[: 8 * LONGEST])
 
 
 def fingerprint(company: Company, hash: str) -> str:

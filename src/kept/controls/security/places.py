@@ -32,7 +32,10 @@ def where(company: Company, name: str, declared: DeclaredStore) -> Found:
         return Found(
             None, company.unreachable.get(name, f"a store of kind `{declared.sort}` doesn't say where it is")
         )
-    host = store.engine.url.host
+    address = store.engine.url
+    host = address.host
+    if {"host", "hostaddr", "service"} & address.query.keys():
+        return Found(None, "its setting leads to another address than the host it names")
     if not host:
         return Found(None, "it is on this machine, and nobody can tell from here where that is")
     region = region_of_host(host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,6 +19,7 @@ from kept.evidence.proof import Measured, Proof
 from kept.policy.entry import Promise
 from kept.policy.fact_readers import store_of
 from kept.policy.facts import Data
+from kept.stores.sql import SQLStore
 
 OPENED = 200  # sealed values that are opened, of each column
 DRAWN = 200  # hashes that are looked for on the ledger, of each column
@@ -132,11 +134,14 @@ def _strong(company: Company, promise: Hashing, store: str, table: str, column: 
 def _drawn(company: Company, store: str, table: str, column: str) -> list[str]:
     """Some values of a column, drawn at random."""
     value = company.stores[store].table(table).c[column]
-    chosen = sa.select(value).where(value.is_not(None), value != "").order_by(sa.func.random()).limit(DRAWN)
-    if company.stores[store].dialect == "mariadb":
-        chosen = chosen.order_by(None).order_by(sa.func.rand())
+    chosen = sa.select(value).where(value.is_not(None), value != "")
+    chosen = chosen.order_by(_random(company.stores[store])).limit(DRAWN)
     with company.stores[store].read() as connection:
         return [str(text) for text in connection.scalars(chosen)]
+
+
+def _random(store: SQLStore) -> sa.ColumnElement[Any]:
+    return sa.func.rand() if store.dialect == "mariadb" else sa.func.random()
 
 
 def _sealing(company: Company, column: SealedColumn) -> Proof:
@@ -156,8 +161,8 @@ def _sealing(company: Company, column: SealedColumn) -> Proof:
         sealed = connection.execute(table.where(place.sealed())).scalar_one()
         by_key = sum(connection.execute(table.where(place.sealed(one))).scalar_one() for one in living)
         some = sa.select(*place.keys, place.value.label("sealed")).where(place.full, place.sealed())
-        ends = (some.order_by(*place.keys), some.order_by(*(key.desc() for key in place.keys)))
-        rows = {tuple(row) for end in ends for row in connection.execute(end.limit(OPENED // 2))}
+        drawn = some.order_by(_random(place.store)).limit(OPENED)
+        rows = [tuple(row) for row in connection.execute(drawn)]
     spoilt = sum(not _opens(sealer, column, row) for row in rows)
     measured: Measured = {
         "column": field,
@@ -181,7 +186,12 @@ def _sealing(company: Company, column: SealedColumn) -> Proof:
         return Proof("measure", "broken", says, measured)
     if not values:
         return Proof("measure", "unproven", f"`{field}` is empty, so there is nothing to look at.", measured)
-    says = f"Each of {values} values of `{field}` is sealed; {len(rows)} were opened to see."
+    says = f"Each of {values} values of `{field}` is written as a sealed one is; "
+    says += (
+        f"{len(rows)}, drawn at random, were opened to see."
+        if len(rows) < values
+        else "each was opened to see."
+    )
     return Proof("measure", "kept", says, measured)
 
 

@@ -70,8 +70,16 @@ def why_not(
 
 
 def look_again(company: Company, case: str | None, person: Person) -> None:
-    """Forget what is remembered of a case: what is decided next is decided on the row as it is then."""
-    _Memory.of(company).known.pop((case or "", person), None)
+    """Forget what is remembered of a case, and of the row it is tied to: what is decided next is decided on the rows
+    as they are then."""
+    known, (name, _, id) = _Memory.of(company).known, (case or "").partition(":")
+    known.pop((case or "", person), None)
+    if (
+        name == KEPT
+        and KEPT not in company.policy.links
+        and (found := opening.of_id(company, id)) is not None
+    ):
+        known.pop((found.ticket or "", person), None)
 
 
 def _why_not_kept(

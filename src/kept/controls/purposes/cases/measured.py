@@ -128,6 +128,7 @@ def _refused(company: Company, purpose: Purpose) -> list[Proof]:
     gate = Gate.of(company)
 
     def probe(what: str, person: Person, by: str, case: str | None, because: str | None = None) -> None:
+        assigned.look_again(company, case, person)  # what was remembered is no measurement
         said = assigned.why_not(company, tuple(map(str, purpose.case)), case, person, by)
         if said is None or gate.decide(name, person=person, by=by, case=case).allowed:
             wrong.append(what)
@@ -157,9 +158,10 @@ def _refused(company: Company, purpose: Purpose) -> list[Proof]:
     if tried:
         says = f"On real cases the gate refused a look {', '.join(one for one in all_ if one in tried)}."
         proofs.append(Proof("probe", "kept", says, measured))
-    if untried and "attest" not in purpose.keys:
-        why = f" ({'; '.join(missing)})" if missing else ""
-        says = f"No row could be found to try a look {', '.join(untried)}{why}."
+    if (untried or missing) and "attest" not in purpose.keys:
+        nothing = f"No row could be found to try a look {', '.join(untried)}" if untried else ""
+        unread = f"{len(missing)} links could not be tried ({'; '.join(missing)})" if missing else ""
+        says = f"{'. '.join(filter(None, (nothing, unread)))}."
         proofs.append(Proof("probe", "unproven", says, measured))
     return proofs
 

@@ -120,6 +120,9 @@ def open_case(
                 until=made.until.isoformat(),
             )
         )
+    if _erased(company, [made]):
+        forget(company, [pseudonym])
+        raise KeptError("they were erased at this moment", where="WHO")
     return made
 
 
@@ -141,14 +144,19 @@ def close(company: Company, start: str, by: str) -> Kept:
 
 
 def end_due(company: Company) -> int:
-    """Close every case whose end has come, and those whose ticket is over; how many.
+    """Close every case whose end has come, and those whose ticket is over or whose person was erased; how many.
 
     Nobody could use them any more anyway; now who they were about is destroyed too. One whose ticket can't be looked at
     stays until its own end.
     """
     now = company.clock()
     done = _close(company, [cases.c.until <= now.isoformat()], ITSELF)
-    for one in listing(company):
+    open_ = listing(company)
+    erased = _erased(company, open_)  # while one was being opened
+    for start in range(0, len(erased), _CHUNK):
+        part = [one.id for one in erased[start : start + _CHUNK]]
+        done += _close(company, [cases.c.id.in_(part)], ERASED)
+    for one in open_:
         if one.ticket is not None and one.person is not None:
             name, _, number = one.ticket.partition(":")
             try:
@@ -188,7 +196,8 @@ def listing(company: Company, *, everything: bool = False) -> list[Kept]:
 def finish(company: Company) -> None:
     """Put on the ledger, once for each, that cases are over, and then destroy who they were about.
 
-    What a crash leaves between the two is done by the next call.
+    A ticket whose key might say who that was stays as a number, as it stands on the ledger. What a crash leaves between
+    the two is done by the next call.
     """
     left = (cases.c.closed.is_not(None), cases.c.who.is_not(None) | cases.c.words.is_not(None))
     with company.state.read() as connection:
@@ -205,6 +214,15 @@ def finish(company: Company) -> None:
         ids = [row.id for row in found[start : start + _CHUNK]]
         with company.state.write() as connection:
             connection.execute(update(cases).where(cases.c.id.in_(ids)).values(who=None, words=None))
+            for row in found[start : start + _CHUNK]:
+                if row.ticket is not None and (ticket := rows.named(company, row.ticket)) != row.ticket:
+                    connection.execute(update(cases).where(cases.c.id == row.id).values(ticket=ticket))
+
+
+def _erased(company: Company, some: Sequence[Kept]) -> list[Kept]:
+    """Of these cases those about somebody whose pseudonym was destroyed, whoever has their key by now."""
+    known = company.pseudonyms.find([str(one.person) for one in some if one.person is not None])
+    return [one for one in some if one.person is not None and known.get(str(one.person)) != one.pseudonym]
 
 
 def _close(company: Company, which: Sequence[ColumnElement[bool]], by: str) -> int:

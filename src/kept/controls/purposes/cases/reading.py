@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from kept.company import Company
 from kept.controls.choices.deciding import How
 from kept.controls.purposes.cases.rows import moment
+from kept.controls.purposes.cases.sealed import Shown, shut
 from kept.controls.retention.declare import Retention
 from kept.controls.rights.people import Person
 from kept.controls.rights.places import Columns, places
@@ -26,7 +27,6 @@ from kept.stores.expiring.past import Past
 from kept.stores.sql import SQLStore
 from kept.stores.walk import Hop, Stop, Walk
 
-MASK: Final = "masked"  # what stands in place of a value that nobody may read as it is
 NO_TIME: Final = Period(0, "hours")
 _MANY: Final = 500  # keys in one statement
 
@@ -76,6 +76,7 @@ def plan(
     company: Company, person: Person, purpose: str, names: Sequence[str], fields: Mapping[str, How]
 ) -> Plan:
     """What of some data can be shown of a person, by what the gate allowed (`fields`); nothing is read yet."""
+    fields = shut(company, purpose, fields)
     wanted, there = set(names), places(company, person.kind)
     walk = _with(there.walk, wanted, fields) if there.walk is not None else None
     records = {
@@ -111,15 +112,16 @@ def plan(
 def read(company: Company, plan: Plan) -> Rows:
     """Read what was planned, one statement a table; StoreError where a store doesn't answer, and then nothing."""
     found: dict[str, list[Row]] = {}
-    left = 0
+    left, shown = 0, Shown(company, plan.fields)
     if plan.walk is not None and plan.walk.stops and any(stop.columns for stop in plan.walk.stops):
         store = company.stores[plan.walk.store]
-        walk = _with_clocks(plan.walk, plan.past)
+        walk = _with_clocks(plan.walk, plan.past, shown)
         for portion in collect(store, walk, [plan.person.key]):
             place = f"{walk.store}.{portion.table}"
             rows = [row for _, row in portion.rows]
             kept = _in_time(store, walk, plan.past, place, rows)
-            left += len(rows) - _add(found, plan.fields, place, kept)
+            key = walk.tables[portion.table].key
+            left += len(rows) - _add(found, plan.fields, shown, place, kept, key)
     for name, tables in plan.records.items():
         ids = subjects(company, places(company, plan.person.kind), [plan.person.key], name)[plan.person.key]
         own = {table: _asked(plan.past, f"{name}.{table}", columns) for table, columns in tables.items()}
@@ -133,20 +135,25 @@ def read(company: Company, plan: Plan) -> Rows:
                 if one.place == place and one.clock and _is_over(moment(row.get(one.clock)), one.cutoff)
                 for column in one.columns
             }
-            left += 1 - _add(found, plan.fields, place, [(row, hidden)])
+            left += 1 - _add(found, plan.fields, shown, place, [(row, hidden)])
     return Rows({place: tuple(rows) for place, rows in found.items()}, left)
 
 
 def _add(
-    found: dict[str, list[Row]], fields: Mapping[str, How], place: str, rows: Sequence[tuple[Row, set[str]]]
+    found: dict[str, list[Row]],
+    fields: Mapping[str, How],
+    shown: Shown,
+    place: str,
+    rows: Sequence[tuple[Row, set[str]]],
+    key: Sequence[str] = (),
 ) -> int:
-    """Add what may be seen of these rows; how many of them have something."""
+    """Add what may be seen of these rows; how many of them have something. `key` are the columns of their key."""
     added = 0
     for row, hidden in rows:
         seen = {
-            column: value if how == "as is" else MASK
+            column: shown.value(field, value, row, key)
             for column, value in row.items()
-            if column not in hidden and (how := fields.get(f"{place}.{column}")) is not None
+            if column not in hidden and (field := f"{place}.{column}") in fields
         }
         if seen:
             found.setdefault(place, []).append(seen)
@@ -185,14 +192,19 @@ def _with(walk: Walk, wanted: set[str], fields: Mapping[str, How]) -> Walk:
     return replace(walk, stops=tuple(stops), own=len(stops))
 
 
-def _with_clocks(walk: Walk, past: Sequence[_Past]) -> Walk:
-    """The walk with the columns that tell which rows are past: their clocks, and the keys they are found again by."""
+def _with_clocks(walk: Walk, past: Sequence[_Past], shown: Shown) -> Walk:
+    """The walk with the columns that tell which rows are past: their clocks, and the keys they are found again by.
+
+    Rows of which something is opened come with their keys too: to those it is sealed.
+    """
     stops = []
     for stop in walk.stops:
         place, more = f"{walk.store}.{stop.table}", list[str]()
         for one in past if stop.columns else ():
             if one.place == place:
                 more += [one.clock] if one.clock is not None else walk.tables[stop.table].key
+        if any(shown.opens(f"{place}.{column}") for column in stop.columns):
+            more += walk.tables[stop.table].key
         extra = {column: ("",) for column in more if column not in stop.columns}
         stops.append(replace(stop, columns={**stop.columns, **extra}))
     return replace(walk, stops=tuple(stops))

@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Lock
 from typing import Any, Final
+from urllib.parse import unquote
 
 from sqlalchemy import Connection, Row, func, insert, select
 
@@ -26,6 +28,7 @@ LEDGER: Final = "looks"  # of the note up to which look the ledger is known to b
 PAGE: Final = 2000
 BEHIND: Final = 1000  # looks whose transactions may have ended after those of later ones
 _STAR: Final = "*"  # behind a column that was shown masked
+_TOLD: Final = str.maketrans({"%": "%25", " ": "%20", "*": "%2A"})  # what a column's name may hold, too
 _ENTRY: Final = b'"act":"look",'
 
 
@@ -77,7 +80,7 @@ def record(
             "case": named(company, case) if case is not None else None,
             "role": role,
             "staff": staff,
-            "fields": " ".join(f"{one}{_STAR if how == 'masked' else ''}" for one, how in fields.items()),
+            "fields": " ".join(_written(one) + _STAR * (how == "masked") for one, how in fields.items()),
             "at": company.clock().isoformat(),
         }
         row = connection.execute(insert(looks).values(values).returning(looks)).one()
@@ -112,7 +115,9 @@ def refuse(
         "unsure": decision.unsure,
         "case": (f"{name}:{number}" if PLAIN.fullmatch(number) else f"{name}:?") if is_one else None,
         "role": role if role == STAFF or role in policy.people else None,
-        "staff": staff if is_name(staff) else None,
+        "staff": staff
+        if policy.is_staff(role) and is_name(staff)
+        else None,  # else it is a person's key, or a name
         "person": company.pseudonyms.find([who]).get(who) if who else None,
         **({"look": look} if look is not None else {}),
     }
@@ -162,6 +167,7 @@ class OnTheLedger:
 
     def __init__(self) -> None:
         self.upto = 0
+        self.lock = Lock()
         self.looks: Counter[str] = Counter()
         self.without: Counter[str] = Counter()
 
@@ -169,13 +175,13 @@ class OnTheLedger:
     def of(cls, company: Company) -> Tally:
         """As it is now."""
         found = company.memory.setdefault(cls, cls())
-        size = company.ledger.size
-        for body, _ in company.ledger.stored(found.upto, size):
-            if _ENTRY in body and (entry := json.loads(body))["act"] == "look":
-                found.looks[entry["purpose"]] += 1
-                found.without[entry["purpose"]] += entry["case"] is None
-        found.upto = size
-        return Tally(dict(found.looks), dict(found.without))
+        with found.lock:  # two who measure at once would count an entry twice
+            for body, _ in company.ledger.stored(found.upto, company.ledger.size):
+                found.upto += 1
+                if _ENTRY in body and (entry := json.loads(body))["act"] == "look":
+                    found.looks[entry["purpose"]] += 1
+                    found.without[entry["purpose"]] += entry["case"] is None
+            return Tally(dict(found.looks), dict(found.without))
 
 
 def _entry(row: Row[Any]) -> tuple[str, Entry]:
@@ -195,15 +201,20 @@ def _entry(row: Row[Any]) -> tuple[str, Entry]:
     return f"look {seen.id}", entry
 
 
+def _written(field: str) -> str:
+    """A column as it stands in the table, among others: without a blank or a star of its own."""
+    return field.translate(_TOLD)
+
+
 def _seen(row: Row[Any]) -> Seen:
-    fields = row.fields.split()
+    fields = row.fields.split(" ") if row.fields else []
     return Seen(
         row.id,
         row.purpose,
         row.case,
         row.role,
         row.staff,
-        tuple(one.removesuffix(_STAR) for one in fields),
-        tuple(one.removesuffix(_STAR) for one in fields if one.endswith(_STAR)),
+        tuple(unquote(one.removesuffix(_STAR)) for one in fields),
+        tuple(unquote(one.removesuffix(_STAR)) for one in fields if one.endswith(_STAR)),
         datetime.fromisoformat(row.at),
     )

@@ -69,9 +69,18 @@ class Said:
 
 def decide(rulings: Rulings, known: Basis, wish: Wish, signals: frozenset[str] = NONE) -> Decision:
     """Whether what somebody chose and said allows it; a disclosure has choices of its own beside its purpose's."""
-    found, entry = rulings.decide(known, wish.purpose, None, signals), wish.entry
-    if not found.allowed or entry is None:
+    found = rulings.decide(known, wish.purpose, None, signals)
+    if not found.allowed or wish.entry is None:
         return found
+    why = refused(rulings, known, wish, wish.entry, signals)
+    clause = tuple(map(str, wish.entry.clause))
+    return why or Decision(True, found.reason, (*clause, *found.clause), event=found.event)
+
+
+def refused(
+    rulings: Rulings, known: Basis, wish: Wish, entry: Conditional, signals: frozenset[str] = NONE
+) -> Decision | None:
+    """What a disclosure's own choices have against it; None where they have nothing."""
     clause = tuple(map(str, entry.clause))
     for name in map(str, entry.choice):
         one = rulings.choice(known, name, _scope(rulings, name, wish), signals, entry=entry)
@@ -84,7 +93,7 @@ def decide(rulings: Rulings, known: Basis, wish: Wish, signals: frozenset[str] =
             if objection is not None or rulings.choice(known, name, scope, signals).allowed:
                 event = objection.number if objection is not None else None
                 return Decision(False, f"`{name}` stands, and forbids it", clause, name, event)
-    return Decision(True, found.reason, (*clause, *found.clause), event=found.event)
+    return None
 
 
 def _scope(rulings: Rulings, choice: str, wish: Wish) -> str:

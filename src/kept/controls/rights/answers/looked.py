@@ -27,5 +27,5 @@ def rows(company: Company, kind: str, keys: Iterable[Key]) -> list[tuple[Key, Ma
 
 def _row(seen: recorded.Seen) -> dict[str, object]:
     told = (seen.at.isoformat(), seen.purpose, words_of(seen.role), SOMEBODY)
-    columns = (" ".join(seen.fields), " ".join(seen.masked) or None)
+    columns = (", ".join(seen.fields), ", ".join(seen.masked) or None)
     return dict(zip(COLUMNS, (*told, *columns), strict=True))

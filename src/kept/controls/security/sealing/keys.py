@@ -68,7 +68,7 @@ class StoreKeys:
         row["since"] = self.company.clock().isoformat()
         with self.company.state.write() as connection:
             connection.execute(insert(connection, store_keys).values(row).on_conflict_do_nothing())
-        self._note(number, "made")
+        self.note()
         self._look(again=True)
         return self._known[number]
 
@@ -79,7 +79,7 @@ class StoreKeys:
         with self.company.state.write() as connection:
             connection.execute(gone.values(wrapped=b"", retired=self.company.clock().isoformat()))
         self.scrub()
-        self._note(generation, "destroyed")
+        self.note()
         self._look(again=True)
 
     def scrub(self) -> None:
@@ -131,6 +131,17 @@ class StoreKeys:
     def _purpose(self, number: int) -> str:
         return f"store key {self.store} {number}"
 
-    def _note(self, generation: int, state: str) -> None:
-        entry: Entry = {"act": "seal-key", "store": self.store, "generation": generation, "state": state}
-        self.company.ledger.append_many([(f"seal-key {self.store} {generation} {state}", entry)])
+    def note(self) -> None:
+        """Put on the ledger, once for each, which keys were made and destroyed: also what a crash kept from it."""
+        columns = select(store_keys.c.number, store_keys.c.retired).where(store_keys.c.store == self.store)
+        with self.company.state.read() as connection:
+            rows = connection.execute(columns.order_by(store_keys.c.number)).all()
+        entries: list[tuple[str, Entry]] = [
+            (
+                f"seal-key {self.store} {number} {state}",
+                {"act": "seal-key", "store": self.store, "generation": number, "state": state},
+            )
+            for number, retired in rows
+            for state in ("made", *(("destroyed",) if retired is not None else ()))
+        ]
+        self.company.ledger.append_many(entries)

@@ -143,7 +143,8 @@ def rotate(
     it may be one that somebody moved, and can move back.
     """
     keys, there = Sealer.of(company).keys(store), places(company, store)
-    keys.scrub()  # what a rotation killed at its very end may have left
+    keys.scrub()  # what a rotation killed at its very end may have left, in the files and off the ledger
+    keys.note()
     living = keys.living()
     newest = keys.make() if len(living) < 2 else living[-1]
     old = [key.generation for key in keys.living() if key.generation != newest.generation]

@@ -13,6 +13,9 @@ from __future__ import annotations
 from typing import Final
 
 from kept.company import Company
+from kept.controls.purposes.cases.opening import is_name
+from kept.controls.purposes.cases.rows import named
+from kept.controls.purposes.declare import Purpose
 from kept.controls.purposes.enforce import Gate
 from kept.controls.refused import Refused
 from kept.controls.rights.people import Person
@@ -76,10 +79,12 @@ class Sealer:
         only. KeptError where the value isn't a sealed one, was altered or moved, or its key was destroyed.
         """
         column = self._column(field)
-        self._refuse(column, purpose, person, by, case)
+        entry = self._refuse(column, purpose, person, by, case)
         plain = self.opened(column, key, text)
         if by is not None and self.company.policy.is_staff(by.partition(":")[0]):
-            self.openings.by_staff(field, purpose, by, case, person)
+            # where it needs no case nobody has looked whether it is one, and what was typed may be anybody's name
+            reason = named(self.company, case) if case is not None and entry.case else None
+            self.openings.by_staff(field, purpose, by, reason, person)
         else:
             self.openings.by_machine(field, purpose)
         return plain
@@ -139,8 +144,8 @@ class Sealer:
 
     def _refuse(
         self, column: SealedColumn, purpose: str, person: Person | None, by: str | None, case: str | None
-    ) -> None:
-        """Raise Refused, unless the gate lets this purpose see the column as it is."""
+    ) -> Purpose:
+        """The purpose, if the gate lets it see the column as it is; else raise Refused."""
         gate = Gate.of(self.company)
         entry = gate.uses.purposes.get(purpose)
         used = {str(name) for name in entry.uses} if entry is not None else set()
@@ -148,13 +153,18 @@ class Sealer:
         decision = gate.decide(purpose, names, person=person, by=by, case=case)
         if not decision.allowed:
             raise Refused(decision.rule or "choice", decision.reason, clause=decision.clause)
-        if purpose not in column.purposes or decision.fields.get(column.field) != "as is":
+        if entry is None or purpose not in column.purposes or decision.fields.get(column.field) != "as is":
             why = f"`{column.field}` is sealed, and not for `{purpose}`"
             raise Refused("sealed", why, clause=decision.clause)
-        named = entry is not None and (entry.by or entry.case)
-        if by is not None and not named and self.company.policy.is_staff(by.partition(":")[0]):
-            why = f"`{column.field}` is opened for `{purpose}` by no member of staff"
-            raise Refused("sealed", why, clause=decision.clause)
+        role, _, key = (by or "").partition(":")
+        if by is not None and self.company.policy.is_staff(role):
+            if not (entry.by or entry.case):
+                why = f"`{column.field}` is opened for `{purpose}` by no member of staff"
+                raise Refused("sealed", why, clause=decision.clause)
+            if not is_name(key):
+                why = "a member of staff opens it by role and key, such as `engineer:4`"
+                raise Refused("by", why, clause=decision.clause)
+        return entry
 
 
 def _place(column: SealedColumn, key: object, *, searched: bool) -> bytes:
