@@ -33,7 +33,7 @@ def prove_fact(company: Company, fact: Entry) -> list[Proof]:
 
 
 MISSING = {
-    "purposes": "Nothing measures it yet: the gate decides by choices alone in this version.",
+    "purposes": "Nothing of it can be measured: add `attest:` for whoever confirms it.",
     "disclosure": "Nothing of it can be measured: add `attest:` for whoever confirms it.",
     "security": "Nothing of it can be measured: add `attest:` for whoever confirms it.",
     "notices": "Nothing measures it yet: Kept sends no notices in this version.",

@@ -42,8 +42,12 @@ def _register(
 
 
 def prove_party(company: Company, party: Party) -> list[Proof]:
-    """Measure what a party itself is promised to be bound by: its agreement, and what protects data where it is."""
-    return measured.of_papers(company, None, [party])
+    """Measure what a party itself is promised to be bound by: its agreement, and what protects data where it is.
+
+    That their dates stand is measured; that there is such a paper, only whoever has it before them can say.
+    """
+    says = f"The file says which agreement binds {party.label}; the paper itself no machine has seen."
+    return [*measured.of_papers(company, None, [party]), Proof("measure", "unproven", says, unseen=True)]
 
 
 def _never(company: Company, word: str) -> list[Proof]:
