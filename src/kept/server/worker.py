@@ -22,6 +22,7 @@ from kept.controls.purposes.cases import recorded
 from kept.controls.purposes.cases.opening import end_due
 from kept.controls.purposes.decisions import carrying as decisions
 from kept.controls.purposes.guard.carrying import Carrying
+from kept.controls.purposes.guard.published import publish_due
 from kept.controls.rights import intake, register
 from kept.controls.rights.desk import Desk
 from kept.errors import KeptError
@@ -70,6 +71,7 @@ class Worker:
             Duty("sending letters", self._send),
             Duty("fetching mail", self._fetch, every=MAIL),
             Duty("ending what lapsed", self._lapse, every=CHOICES),
+            Duty("telling the guard's groups", self._publish, every=CHOICES),
             Duty("letting go of what was never used", self._tidy, every=DAY),
         ]
 
@@ -164,6 +166,9 @@ class Worker:
         whole_ledger(self.office.company)
         recorded.whole_ledger(self.office.company)
         end_due(self.office.company)
+
+    def _publish(self) -> None:
+        publish_due(self.office.company)
 
     def _tidy(self) -> None:
         tidy(self.office.company)

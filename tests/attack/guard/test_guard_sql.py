@@ -189,7 +189,6 @@ def test_the_guards_own_objects_cannot_be_written_replaced_or_read_beyond_ones_r
         "ALTER TABLE members DISABLE TRIGGER ALL",
         "SELECT * FROM kept.granted_member",
         "SELECT * FROM kept.usage_by_page_month",
-        "SELECT * FROM kept.published",
         "SELECT * FROM kept.refused_member",
         "SELECT kept.has_card_number('4111111111111111')",
     )
@@ -258,7 +257,9 @@ def test_what_the_guard_answers_a_role_is_the_same_of_who_is_hidden_and_who_is_n
             continue  # a reading of another role's
         asked += 1
         assert said == [(False, False, True)]
-    assert 0 < asked < len(numbers)
+    assert asked > 0
+    for number in numbers:  # a role without such a reading asks nobody
+        assert "permission denied" in guarded.refused("report", f"SELECT kept.may_{number}(3)")
 
 
 def test_a_masked_value_is_never_read_so_no_time_tells_it(guarded: Shop) -> None:

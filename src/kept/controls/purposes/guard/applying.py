@@ -7,9 +7,10 @@ import json
 import sqlalchemy as sa
 
 from kept.company import Company
-from kept.controls.purposes.guard import catalogue, counted
+from kept.controls.purposes.guard import catalogue
 from kept.controls.purposes.guard.carry import Carrier
 from kept.controls.purposes.guard.plan import SHOWN, Plan, database, make, recorded, run, undo
+from kept.controls.purposes.guard.published import publish
 from kept.controls.purposes.guard.readings import personal
 from kept.errors import KeptError, TerminalError
 from kept.evidence.entry import JSON
@@ -38,7 +39,6 @@ def apply(company: Company, store: str, by: str) -> Plan:
     decided = carrier.decided(store)
     with place.write() as connection:
         if before is not None and catalogue.read(connection, tables).own:
-            counted.keep(place, connection)
             undo(place, connection, before.undo)
         tables = tuple(t for t in tables if t in company.schemas[store].tables)
         if catalogue.read(connection, tables).print != plan.before:
@@ -49,9 +49,9 @@ def apply(company: Company, store: str, by: str) -> Plan:
             )
         run(place, connection, plan.statements)
         carrier.put(store, connection, decided)
-        counted.put_back(place, connection, plan)
         _record(company, plan, catalogue.read(connection, tables).print, by)
-    Carrier(company).once()  # whatever anybody chose since it was decided who stands on the lists; and groups
+    Carrier(company).once()  # whatever anybody chose since it was decided who stands on the lists
+    publish(company, store, plan.digest)
     return plan
 
 
@@ -89,7 +89,6 @@ def _record(company: Company, plan: Plan, after: str, by: str) -> None:
     body = {
         "statements": plan.statements,
         "undo": plan.undo,
-        "fills": plan.fills,
         "made": plan.made,
         "print": after,
     }

@@ -16,11 +16,6 @@ from kept.errors import KeptError
 DOTS: Final = "•••"
 PLAIN: Final = ("smallint", "integer", "bigint", "text", "character varying", "uuid")
 """Types of a key whose operators are PostgreSQL's own."""
-PUBLISHED: Final = (
-    "CREATE TABLE IF NOT EXISTS kept.published "
-    "(groups text PRIMARY KEY, of text NOT NULL, until timestamp NOT NULL);"
-)
-"""Up to which month each way of grouping (`of` a table) has been counted."""
 _CREATED: Final = "made by Kept's guard"
 
 
@@ -57,8 +52,8 @@ def write(
     minutes: int,
     never: Sequence[str],
     schema_open: Sequence[str],
-) -> tuple[list[Block], list[str]]:
-    """The blocks of a guard, and the statements that fill its groups, which run again each month.
+) -> list[Block]:
+    """The blocks of a guard.
 
     `never` are the promises that no card number is taken; `schema_open` opens schemas to the roles, as SQL.
     """
@@ -69,7 +64,7 @@ def write(
     blocks = [writer.roles(schema_open), writer.lists(functions), writer.closed(), *sights, *groups]
     if never:
         blocks.append(writer.cards(never))
-    return [one for one in blocks if one.statements], [writer.fill(one) for one in said.groups]
+    return [one for one in blocks if one.statements]
 
 
 class _Writer:
@@ -127,10 +122,7 @@ class _Writer:
                     f"CREATE POLICY reading_{reading.number} ON kept.{name} FOR SELECT TO {', '.join(map(quoted, who))}"
                     f" USING (reading = {reading.number});",
                 ]
-        told = "; ".join(
-            f"{one.number}: {' and '.join(one.purposes) if one.every else ' or '.join(one.purposes)}"
-            for one in self.said.readings
-        )
+        told = "; ".join(f"{one.number}: {' or '.join(one.purposes)}" for one in self.said.readings)
         says = (
             "Who may not be read for what (refused), and where a yes is needed, who gave it (granted): keys only, "
             "carried over by Kept from what people chose, objected to and had restricted. A filter of 8,000 bytes "
@@ -241,48 +233,20 @@ class _Writer:
         return Block(f"{what}. Rows: {rows_in_words(one.readings)}.", self.words(one.purposes), tuple(lines))
 
     def groups(self, one: Groups) -> Block:
-        relation = self._relation(one.table)
         table = f"kept.{quoted(one.name)}"
-        columns = ", ".join(f"{quoted(c)} {relation.columns[c]}" for c in one.by)
+        columns = ", ".join(f"{quoted(c)} text" for c in one.by)
         roles = ", ".join(map(quoted, one.roles))
         lines = (
-            f"CREATE TABLE {table} ({columns}, month date NOT NULL, people bigint NOT NULL, rows bigint NOT NULL);",
-            PUBLISHED,
+            f"CREATE TABLE {table} ({columns}, month date NOT NULL, people bigint NOT NULL, rows bigint);",
             f"GRANT SELECT ON {table} TO {roles};",
         )
         says = (
             f"{roles.replace(chr(34), '`')}: groups, and no person. {one.name} has {', '.join(one.by)} and month, each "
             f"with {one.floor} people or more. A month is counted once, when it is over, without those who objected, "
-            "and never again: there is one way of grouping and no sum, so there is nothing to subtract. It is "
-            "filled when the guard stands, and then by `kept serve`."
+            "and never again; `kept groups` answers of the same count, so there is nothing to subtract. It is filled "
+            "when the guard stands, and then by `kept serve`."
         )
-        return Block(says, self.words(one.purposes), lines)
-
-    def fill(self, one: Groups) -> str:
-        """Counts the months that are over and weren't counted yet."""
-        relation = self._relation(one.table)
-        walk = self.said.walks[one.reading.kind]
-        [number] = walk.of_table(one.table)
-        stop = walk.stops[number]
-        own = stop.person if not stop.hops else stop.hops[0].reference.columns
-        who = ", ".join(f"r.{quoted(c)}" for c in own)
-        person = who if len(own) == 1 else f"({who})"
-        at = f"r.{quoted(one.time)}"
-        by = ", ".join(f"r.{quoted(c)}" for c in one.by)
-        places = ", ".join(str(n) for n in range(1, len(one.by) + 2))
-        allowed = self.predicates.rows(one.table, [one.reading], "r")
-        return (
-            f"WITH span AS (INSERT INTO kept.published AS p VALUES ({text(one.name)}, "
-            f"{text(one.table)}, "
-            "pg_catalog.date_trunc('month', pg_catalog.now() AT TIME ZONE 'UTC')) ON CONFLICT (groups) DO UPDATE\n"
-            "  SET until = excluded.until WHERE p.until < excluded.until RETURNING until),\n"
-            f"since AS (SELECT coalesce((SELECT until FROM kept.published WHERE groups = {text(one.name)}), "
-            "'-infinity') AS at)\n"
-            f"INSERT INTO kept.{quoted(one.name)}\n"
-            f"SELECT {by}, pg_catalog.date_trunc('month', {at})::date, count(DISTINCT {person}), count(*)\n"
-            f"FROM span, since, {relation.name} r\nWHERE {at} >= since.at AND {at} < span.until\n    AND {allowed}\n"
-            f"GROUP BY {places} HAVING count(DISTINCT {person}) >= {one.floor};"
-        )
+        return Block(says, self.words([one.purpose]), lines)
 
     def cards(self, never: Sequence[str]) -> Block:
         lines = [cards.ISSUERS, cards.FUNCTION, cards.TRIGGER]
@@ -306,7 +270,7 @@ def rows_in_words(readings: Sequence[Reading]) -> str:
     """Which rows a role sees, in words."""
     parts = []
     for reading in readings:
-        purposes = (" and " if reading.every else " or ").join(reading.purposes)
+        purposes = " or ".join(reading.purposes)
         parts.append(
             {
                 "unless": f"every {reading.kind}'s, but not where {_none_of(reading)} may use their data "
@@ -323,7 +287,7 @@ def rows_in_words(readings: Sequence[Reading]) -> str:
 def _none_of(reading: Reading) -> str:
     if len(reading.purposes) == 1:
         return f"{reading.purposes[0]} no longer"
-    return ("not all of " if reading.every else "none of ") + ", ".join(reading.purposes)
+    return "none of " + ", ".join(reading.purposes)
 
 
 def _drop(role: str) -> str:

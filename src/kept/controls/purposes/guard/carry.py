@@ -23,7 +23,7 @@ from kept.controls.choices.messages.roster import pages
 from kept.controls.choices.news import _STAMP
 from kept.controls.purposes.declare import Purpose
 from kept.controls.purposes.guard.catalogue import quoted
-from kept.controls.purposes.guard.plan import database, guardable, recorded, run
+from kept.controls.purposes.guard.plan import database, guardable, recorded
 from kept.controls.purposes.guard.predicates import BYTES, places
 from kept.controls.purposes.guard.readings import Declared, Reading, declared
 from kept.controls.rights.people import Person, person_of
@@ -48,7 +48,6 @@ class _Place:
 
     store: PostgreSQLStore
     said: Declared
-    fills: tuple[str, ...]
     columns: dict[str, tuple[tuple[str, str], ...]]  # by kind, the key's columns and types
 
 
@@ -99,8 +98,6 @@ class Carrier:
                 )  # nobody may write what was decided before what others wrote
                 decided = self._decide(place, changed)
                 self._put(place, connection, decided)
-                if whole:
-                    run(place.store, connection, place.fills)
             if whole:
                 self._vacuum(place)
             looked += decided.people
@@ -205,7 +202,7 @@ class Carrier:
 
     def _place(self, name: str) -> _Place:
         company = self.company
-        record, said = recorded(company, name), declared(company, name)
+        said = declared(company, name)
         columns = {
             one.kind: tuple(
                 (column, said.walks[one.kind].tables[said.walks[one.kind].root.table].columns[column].type)
@@ -213,7 +210,7 @@ class Carrier:
             )
             for one in said.readings
         }
-        return _Place(database(company, name), said, record.fills if record is not None else (), columns)
+        return _Place(database(company, name), said, columns)
 
     def _decide(self, place: _Place, changed: Sequence[Person] | None) -> Decided:
         """Who stands on which list, of those who changed, or of everybody."""
@@ -270,7 +267,7 @@ class Carrier:
         )
 
     def _is_listed(self, reading: Reading, known: Basis) -> bool:
-        may = (all if reading.every else any)(self._may(known, name) for name in reading.purposes)
+        may = any(self._may(known, name) for name in reading.purposes)
         return may != (reading.mode == "unless")
 
     def _may(self, known: Basis, name: str) -> bool:

@@ -20,7 +20,7 @@ from kept.controls.purposes.guard import blocks as written
 from kept.controls.purposes.guard import catalogue
 from kept.controls.purposes.guard.blocks import Block, Words, rows_in_words
 from kept.controls.purposes.guard.catalogue import Catalogue, quoted
-from kept.controls.purposes.guard.readings import Declared, Groups, Sight, declared
+from kept.controls.purposes.guard.readings import Declared, Sight, declared
 from kept.controls.registry import sentence
 from kept.errors import KeptError, TerminalError
 from kept.policy.entry import Promise
@@ -52,7 +52,6 @@ class Record:
     plan: str
     statements: tuple[str, ...]
     undo: tuple[str, ...]
-    fills: tuple[str, ...]
     made: tuple[str, ...]
     print: str
     applied: datetime
@@ -68,8 +67,6 @@ class Plan:
     policy: str
     blocks: tuple[Block, ...]
     undo: tuple[str, ...]
-    fills: tuple[str, ...]
-    groups: tuple[Groups, ...]
     made: tuple[str, ...]
     losses: tuple[Loss, ...]
     unguarded: tuple[str, ...]
@@ -89,10 +86,7 @@ class Plan:
 
     def sql(self) -> str:
         """The whole migration."""
-        says = (
-            "Another guard stands, and is taken away first: what stood before it is restored. (`kept guard apply` "
-            "keeps the months that were counted; these statements alone don't.)"
-        )
+        says = "Another guard stands, and is taken away first: what stood before it is restored."
         first = [Block(says, (), self.first)] if self.first else []
         told = "\n\n".join(block.sql() for block in (*first, *self.blocks))
         return f"BEGIN;\nSET LOCAL lock_timeout = '5s';\n\n{told}\n\nCOMMIT;\n"
@@ -145,7 +139,7 @@ def make(company: Company, store: str) -> Plan:
             help="make them first: " + " ".join(f"CREATE ROLE {quoted(role)} NOLOGIN;" for role in made),
             where=store,
         )
-    blocks, fills = written.write(
+    blocks = written.write(
         said, base, _words(company), minutes=minutes, never=_never(company), schema_open=opened
     )
     undoing = written.undone(base, said, made, opened)
@@ -161,8 +155,6 @@ def make(company: Company, store: str) -> Plan:
         str(company.policy.source.digest),
         tuple(blocks),
         tuple(undoing),
-        tuple(fills),
-        said.groups,
         made,
         tuple(_losses(live, said)),
         tuple(_unguarded(base, said)),
@@ -185,7 +177,6 @@ def recorded(company: Company, store: str) -> Record | None:
         row.plan,
         tuple(body["statements"]),
         tuple(body["undo"]),
-        tuple(body["fills"]),
         tuple(body["made"]),
         body["print"],
         datetime.fromisoformat(row.applied),

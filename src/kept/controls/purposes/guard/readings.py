@@ -11,6 +11,9 @@ from kept.controls.choices.deciding import Plan, Rulings
 from kept.controls.choices.messages.audience import needs_yes
 from kept.controls.purposes.declare import Purpose
 from kept.controls.purposes.gate.uses import Use, Uses
+from kept.controls.purposes.groups.question import Question
+from kept.controls.purposes.groups.scope import MOST, scope
+from kept.controls.refused import Refused
 from kept.datamap.edges import plain, store_of
 from kept.errors import KeptError
 from kept.policy.policy import Policy
@@ -26,7 +29,7 @@ Mode = Literal["unless", "asked", "looked"]
 
 @dataclass(frozen=True)
 class Reading:
-    """The people of a kind that some purposes may read: any of them, or (`every`) all of them at once.
+    """The people of a kind that any of some purposes may read.
 
     `lasts`: what was carried over last counts however long ago that was, for silence isn't what it rests on.
     """
@@ -34,7 +37,6 @@ class Reading:
     number: int
     kind: str
     purposes: tuple[str, ...]
-    every: bool
     mode: Mode
     lasts: bool
 
@@ -58,16 +60,17 @@ class Sight:
 
 @dataclass(frozen=True)
 class Groups:
-    """Aggregates of one table for the purposes that see groups only: by some columns and month, `floor` people each."""
+    """Aggregates of one table for a purpose that sees groups only: by some columns and by month of the column `time`,
+    `floor` people each."""
 
     name: str
     table: str
+    data: str
     by: tuple[str, ...]
     time: str
     floor: int
-    purposes: tuple[str, ...]
+    purpose: str
     roles: tuple[str, ...]
-    reading: Reading
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ class _Reader:
         self.company, self.policy, self.store = company, company.policy, store
         self.roles, self.walks = roles, walks
         self.uses, self.rulings = Uses(company.policy), Rulings(company)
-        self.readings: dict[tuple[str, tuple[str, ...], bool], Reading] = {}
+        self.readings: dict[tuple[str, tuple[str, ...]], Reading] = {}
         self.refused: list[tuple[str, str, str]] = []
         self.live = next(iter(walks.values())).tables
         self._free: dict[str, bool] = {}
@@ -206,7 +209,7 @@ class _Reader:
             tuple(c for c in shape.columns if c in columns),
             tuple(c for c in shape.columns if c in masked),
             purposes,
-            tuple(self._reading(kind, purposes, every=False) for kind in kinds),
+            tuple(self._reading(kind, purposes) for kind in kinds),
         )
 
     def _needed(self, table: str) -> set[str]:
@@ -227,20 +230,15 @@ class _Reader:
                 found |= {str(at.column) for at in link.between.values()}
         return found & set(self.live[table].columns)
 
-    def _reading(self, kind: str, purposes: tuple[str, ...], *, every: bool) -> Reading:
-        known = self.readings.get((kind, purposes, every))
+    def _reading(self, kind: str, purposes: tuple[str, ...]) -> Reading:
+        known = self.readings.get((kind, purposes))
         if known is not None:
             return known
         modes = [self._mode(kind, name) for name in purposes]
-        wanted: Mode
-        if every:
-            wanted = "unless" if set(modes) == {"unless"} else "asked" if "asked" in modes else "looked"
-        else:
-            wanted = "unless" if "unless" in modes else "asked" if set(modes) == {"asked"} else "looked"
-        turning = [self._turns(name) for name in purposes]
-        lasts = not any(turning) if every else not all(turning)
-        made = Reading(len(self.readings) + 1, kind, purposes, every, wanted, lasts)
-        self.readings[kind, purposes, every] = made
+        mode: Mode = "unless" if "unless" in modes else "asked" if set(modes) == {"asked"} else "looked"
+        lasts = not all(self._turns(name) for name in purposes)
+        made = Reading(len(self.readings) + 1, kind, purposes, mode, lasts)
+        self.readings[kind, purposes] = made
         return made
 
     def _turns(self, name: str) -> bool:
@@ -269,8 +267,8 @@ class _Reader:
         return "unless" if free and mine and plan.leavers else "looked"
 
     def _groups(self) -> list[Groups]:
-        """One table of groups for each data and table, whichever purposes see it: two could be subtracted."""
-        seen: dict[tuple[str, str], dict[str, list[str]]] = {}
+        """One table of groups for each table, whichever purposes see it: two ways of counting could be subtracted."""
+        asking: dict[tuple[str, str, str], list[str]] = {}
         for role, names in self.roles.items():
             for name in names:
                 use = self.uses.find(name)
@@ -278,41 +276,42 @@ class _Reader:
                     for data in use.names:
                         for full in map(str, self.policy.data[data].tables):
                             if store_of(full) == self.store and plain(full) in self.live:
-                                seen.setdefault((data, plain(full)), {}).setdefault(name, []).append(role)
-        return [
-            one for (data, table), by in seen.items() if (one := self._group(data, table, by)) is not None
-        ]
+                                asking.setdefault((name, data, plain(full)), []).append(role)
+        found: dict[str, Groups] = {}
+        for (name, data, table), roles in asking.items():
+            if table in found:
+                why = f"`{table}` is counted for `{found[table].purpose}`: two ways of counting could be subtracted"
+            else:
+                one = self._group(name, data, table, tuple(roles))
+                if isinstance(one, Groups):
+                    found[table] = one
+                    continue
+                why = f"no groups of `{table}`: {one}"
+            self.refused += [(role, name, why) for role in roles]
+        return list(found.values())
 
-    def _group(self, data: str, table: str, by: Mapping[str, list[str]]) -> Groups | None:
+    def _group(self, purpose: str, data: str, table: str, roles: tuple[str, ...]) -> Groups | str:
+        """The groups, or why there are none."""
         sorts = next(
             c for full, c in self.policy.data[data].tables.items() if full == f"{self.store}.{table}"
         )
         shape = self.live[table]
-        time = next((str(c) for c, s in sorts.items() if s.type == "recorded" and c in shape.columns), None)
-        if time is not None and shape.columns[time].sort not in ("time", "date"):
-            time = None
-        columns = tuple(
+        by = tuple(
             str(c)
             for c, s in sorts.items()
             if s.type in GROUPED and c in shape.columns and shape.columns[c].sort in ("text", "boolean")
-        )
-        kinds = [kind for kind, walk in self.walks.items() if walk.of_table(table)]
-        direct = len(kinds) == 1 and len(own_columns(self.walks[kinds[0]], table) or ()) == 1
-        if time is None or not columns or not direct or shape.is_view:
-            why = "has no time, no column to group by, or several people a row: no groups can be made of it"
-            self.refused += [(role, name, f"`{table}` {why}") for name, rs in by.items() for role in rs]
-            return None
-        floor = max(use.entry.groups or 2 for name in by if isinstance(use := self.uses.find(name), Use))
-        return Groups(
-            f"{data}_by_{'_'.join(columns)}_month".replace("-", "_"),
-            table,
-            columns,
-            time,
-            floor,
-            tuple(sorted(by)),
-            tuple(dict.fromkeys(role for roles in by.values() for role in roles)),
-            self._reading(kinds[0], tuple(sorted(by)), every=True),
-        )
+        )[:MOST]
+        use = self.uses.find(purpose)
+        if shape.is_view or not by or not isinstance(use, Use):
+            return "it is a view" if shape.is_view else "it has no column to group by"
+        try:
+            found = scope(self.company, Question(purpose=purpose, data=data, table=table, by=by))
+        except Refused as refused:
+            return refused.message
+        if found.clock is None:
+            return "its rows have no time of their own"
+        name = f"{data}_by_{'_'.join(by)}_month".replace("-", "_")
+        return Groups(name, table, data, by, found.clock, found.floor, purpose, roles)
 
 
 def own_columns(walk: Walk, table: str) -> tuple[tuple[str, ...], ...] | None:
