@@ -191,7 +191,7 @@ def test_when_a_company_ends_so_do_its_people_once_each_told_once(either: Compan
     assert end(company, "lapsing")["ends"] == []
     assert len(company.ledger("end")) == len(expected)
     assert {entry["upon"] for entry in company.ledger("end")} == {"company.ended"}
-    first, record, letters = company.proof("lapsing")["proofs"]
+    first, record, letters, *_ = company.proof("lapsing")["proofs"]
     assert (first["verdict"], letters["verdict"]) == ("kept", "kept")
     assert record["measured"]["without_record"] == 0 and letters["measured"]["sent"] == len(expected)
 
@@ -397,7 +397,7 @@ def killed(company: Company, box: Postbox, spot: str, number: int) -> None:
     )
     people = [entry["person"] for entry in company.ledger("end")]
     assert len(people) == len(set(people)) == len(expected) + 1
-    first, record, told = company.proof("lapsing")["proofs"]
+    first, record, told, *_ = company.proof("lapsing")["proofs"]
     assert (first["verdict"], told["verdict"]) == ("kept", "kept") and record["measured"][
         "without_record"
     ] == 0
@@ -409,12 +409,12 @@ def test_who_has_an_end_and_is_not_told_yet_is_not_shown_as_told(company: Compan
     company.do("UPDATE users SET deactivated_at = NULL")
     asked = ("end", "deactivating", "user:3", "--as", "support", "--by", "Robin")
     assert crash(company, "committed", 1, *asked)
-    record, told = company.proof("deactivating")["proofs"]
+    record, told, *_ = company.proof("deactivating")["proofs"]
     assert (record["verdict"], told["verdict"]) == ("unproven", "unproven")
     assert record["measured"]["unfinished"] == told["measured"]["unfinished"] == 1
     for _ in range(2):
         assert company.kept("work").code == 0
-    assert [proof["verdict"] for proof in company.proof("deactivating")["proofs"]] == ["kept", "kept"]
+    assert [proof["verdict"] for proof in company.proof("deactivating")["proofs"][:2]] == ["kept", "kept"]
 
 
 def test_a_decision_that_was_cut_off_is_carried_out_by_whoever_works_next(

@@ -11,13 +11,18 @@ import numpy as np
 import pytest
 
 from kept.company import Company
+from kept.controls import conditions
 from kept.controls.choices.records.book import New, record
+from kept.controls.choices.whom import Facts
 from kept.controls.collection.persons import verified
+from kept.controls.purposes.declare import Purpose
 from kept.controls.purposes.enforce import Gate
+from kept.controls.purposes.gate import by as asking
+from kept.controls.refused import Refused
 from kept.controls.retention import placed
 from kept.controls.rights.people import Person
 from kept.errors import KeptError
-from tests.acceptance.choosing import POLICY, company, execute, member, visitor
+from tests.acceptance.choosing import POLICY, Clock, company, execute, member, visitor
 from tests.acceptance.company import SiteLucent
 
 RICHER = (
@@ -99,6 +104,19 @@ def test_a_hold_leaves_its_own_purpose_only(tmp_path: Path) -> None:
         assert open_to(gate, "everybody", member(2)) == ""
 
 
+def test_of_a_purpose_on_data_of_several_kinds_everybody_is_asked_for_what_theirs_has(tmp_path: Path) -> None:
+    with company(tmp_path / "lumi", text=RICHER) as opened:
+        gate, whos = Gate.of(opened), [visitor(1), member(1)]
+        record(opened, [New(who, "ads", "yes", "page") for who in whos])
+        crowd = gate.crowd(whos)
+        for who in whos:
+            assert gate.decide("ads", person=who).allowed
+            assert bool(crowd.decide(np.array([crowd.number("ads")]), np.array([crowd.index(who)]))[0])
+            assert gate.decide("ads", "activity", person=who).allowed
+        assert [gate.decide("ads", "email", person=who).rule for who in whos] == ["owner", ""]
+        assert gate.decide("ads", ("activity", "email"), person=visitor(1)).rule == "owner"
+
+
 def test_an_identity_verified_of_somebody_else_is_no_evidence(tmp_path: Path) -> None:
     needs = RICHER.replace(
         "  own:  ", "  card:      {uses: email, ground: contract, needs: verified-identity}\n  own:  "
@@ -111,6 +129,46 @@ def test_an_identity_verified_of_somebody_else_is_no_evidence(tmp_path: Path) ->
         verified.note(opened, member(1), verified.IDENTITY, "a test")
         assert gate.decide("card", person=member(1)).allowed
         assert gate.decide("card", person=member(2), evidence=word).rule == "verified-identity"
+
+
+def test_what_a_choice_forbids_no_signal_opens_nor_a_database_that_is_down(tmp_path: Path) -> None:
+    text = RICHER.replace("choices:\n", "choices:\n  quiet: {of: member, ask: opt-out, signals: gpc}\n")
+    text = text.replace("choices:\n", "choices:\n  hush: {of: member, ask: opt-in, lapses: 30 days}\n")
+    text = text.replace("purposes:\n", "purposes:\n  loud: {uses: email, ground: contract, unless: quiet}\n")
+    text = text.replace("purposes:\n", "purposes:\n  aloud: {uses: email, ground: contract, unless: hush}\n")
+    clock = Clock()
+    with company(tmp_path / "lumi", clock, text=text) as opened:
+        loud, aloud = (opened.policy.section("purposes")[name] for name in ("loud", "aloud"))
+        assert isinstance(loud, Purpose) and isinstance(aloud, Purpose)
+
+        def reason(step: Purpose, signals: frozenset[str] = frozenset()) -> str | None:
+            try:
+                conditions.refuse_unmet(
+                    opened, step, conditions.About("", member(1), None, None, signals), {}
+                )
+            except Refused as refused:
+                return refused.reason
+            return None
+
+        assert reason(loud) == reason(loud, frozenset({"gpc"})) == "choice" and reason(aloud) is None
+        record(opened, [New(member(1), "hush", "yes", "account")])
+        assert reason(aloud) == "choice"
+        clock.pass_(days=60)  # it lapsed, and what they closed is closed
+        Gate.of(opened).choices.learn([member(1)])
+        assert reason(aloud) == "choice" and not Gate.of(opened).decide("aloud", person=member(1)).allowed
+        record(opened, [New(member(1), "hush", "no", "account"), New(member(1), "quiet", "no", "account")])
+        assert reason(aloud) is None and reason(loud) is None
+        _drop(opened, tmp_path / "lumi")
+        Gate.of(opened).choices.learn([member(1)])
+        assert reason(aloud) == reason(loud) == "choice"
+
+
+def test_somebody_who_is_called_none_is_not_whoever_gives_no_key(tmp_path: Path) -> None:
+    with company(tmp_path / "lumi", text=RICHER) as opened:
+        facts = Facts(True, None, frozenset({"member"}))
+        for text, may in (("member", False), ("member:None", True), ("member:none", False)):
+            why = asking.why_not(opened, asking.By.of(text), Person("member", ("None",)), facts)
+            assert (why is None) == may, text
 
 
 def test_somebody_is_asked_about_by_the_kind_their_table_has(tmp_path: Path) -> None:

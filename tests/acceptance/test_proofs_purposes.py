@@ -31,7 +31,7 @@ def test_every_use_beyond_a_purpose_is_tried_on_real_people_and_refused(tmp_path
     company = SiteLucent.made(tmp_path / "company")
     with opened(load(company.folder / "policy.yaml"), company.folder) as found:
         made = trials(found, purpose(found, "improve-app"))
-        assert {one.what for one in made} >= {"`account` used for it", "asked by nobody we know"}
+        assert {one.what for one in made} >= {"`account` used for it", "asked by a stranger"}
         assert not any(one.said.allowed for one in made)
         assert tried(found, purpose(found, "improve-app")).verdict == "kept"
 
@@ -43,7 +43,7 @@ def test_a_gate_that_lets_too_much_through_breaks_the_promise(
     with opened(load(company.folder / "policy.yaml"), company.folder) as found:
         monkeypatch.setattr(Gate, "decide", lambda *_, **__: Decision(True, "whatever"))
         proof = tried(found, purpose(found, "analyse-error"))
-        assert proof.verdict == "broken" and "asked by nobody we know" in proof.says
+        assert proof.verdict == "broken" and "asked by a stranger" in proof.says
 
 
 def test_refusals_because_nobody_can_tell_prove_nothing(

@@ -44,7 +44,7 @@ def trials(company: Company, purpose: Purpose) -> list[Trial]:
         if other not in purpose.uses
         for who in somebody
     ]
-    found += [Trial("asked by nobody we know", gate.decide(name, person=who, by=STRANGER)) for who in people]
+    found += [Trial("asked by a stranger", gate.decide(name, person=who, by=STRANGER)) for who in people]
     return [one for one in found if not one.said.unsure]
 
 
@@ -58,8 +58,8 @@ def tried(company: Company, purpose: Purpose) -> Proof:
     if not made or not any(_people(company, purpose)):
         says = "There is nobody at hand on whom a use beyond what is declared could be tried."
         return Proof("probe", "unproven", says, measured, unseen=not _in_databases(company, purpose))
-    kinds = "; ".join(sorted({one.what for one in made if "`" not in one.what}))
-    says = f"{len(made)} uses beyond what is declared were tried at the gate, and all refused ({kinds})."
+    kinds = " and ".join(sorted({one.what for one in made if "`" not in one.what}))
+    says = f"{len(made)} uses beyond what is declared were tried at the gate, and all refused, also {kinds}."
     return Proof("probe", "kept", says, measured)
 
 

@@ -250,4 +250,7 @@ def _all_have(company: Company, right: str, what: str, said: str) -> Proof:
     measured = {"carried_out": total, "without": without}
     if without:
         return Proof("measure", "broken", f"{without} of {total} requests were not {said}.", measured)
-    return Proof("measure", "kept", f"All {total} requests that were carried out were {said}.", measured)
+    says = (
+        f"All {total} requests that were carried out were {said}." if total else "None was carried out yet."
+    )
+    return Proof("measure", "kept", says, measured)

@@ -69,8 +69,8 @@ class Crowd:
     ) -> None:
         self.company, self._choices, self._standing = company, choices, standing
         self._uses = _alone(standing, uses)
-        self._numbers = {(use.name, use.names, use.channel): n for n, use in enumerate(self._uses)}
-        self._columns = Columns(self._uses, len(standing.uses.plans) + len(standing.uses.data))
+        self._numbers = {(use.name, use.names, use.channel, use.mixed): n for n, use in enumerate(self._uses)}
+        self._columns = Columns(self._uses, standing.uses.width)
         self._held = [n for n, use in enumerate(self._uses) if standing.may_hold(use)]
         self._lock, self._telling, self._catching = threading.Lock(), threading.Lock(), threading.Lock()
         self._changed = set[int]()
@@ -99,7 +99,9 @@ class Crowd:
     def number(self, purpose: str, data: Names = None, channel: str | None = None) -> int:
         """The number of a use, for `decide`; KeptError where it isn't among those that were loaded."""
         use = self._standing.uses.find(purpose, data, channel)
-        found = self._numbers.get((use.name, use.names, use.channel)) if isinstance(use, Use) else None
+        found = (
+            self._numbers.get((use.name, use.names, use.channel, use.mixed)) if isinstance(use, Use) else None
+        )
         if found is None:
             raise KeptError("that use is none of this crowd's", help="name it when the crowd is loaded")
         return found

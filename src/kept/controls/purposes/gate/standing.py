@@ -3,6 +3,7 @@ for the few choices that somebody did answer."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from kept.company import Company
@@ -40,20 +41,21 @@ class Standing:
         First whether there is such a person, and whether the data is theirs and within its limits; then where they
         are, what they said and what they chose.
         """
-        facts = known.facts
-        missing = use.bits & ~self.bits(known, kind, signals)
+        facts, has = known.facts, self.bits(known, kind, signals)
+        missing = use.bits & ~has
         if not missing:
             return None
         if not facts.there:
             return use.no("nobody", "there is nobody like that")
-        for name in use.names:
-            if missing & self.uses.data[name] and not self._owners[name](kind, facts):
+        names = (self._theirs(use.names, kind) if use.mixed else ()) or use.names
+        lacking = [name for name in names if not has & self.uses.data[name]]
+        for name in lacking:
+            if not self._owners[name](kind, facts):
                 return use.no("owner", f"`{name}` is no data of theirs")
-        for name in use.names:
-            if missing & self.uses.data[name]:
-                past = self._limits.past(facts, kind, name)
-                if past is not None and not self._limits.is_held(facts, kind, name, use.name):
-                    return use.no("limit", f"`{name}` is past its limit (`{past.name}`)")
+        for name in lacking:
+            past = self._limits.past(facts, kind, name)
+            if past is not None and not self._limits.is_held(facts, kind, name, use.name):
+                return use.no("limit", f"`{name}` is past its limit (`{past.name}`)")
         if not missing & use.plan:
             return None
         if not use.is_in(facts.region):
@@ -68,11 +70,20 @@ class Standing:
         return any(self._limits.holds(name, use.name) for name in use.names)
 
     def _reach(self, facts: Facts, kind: str) -> int:
-        return sum(
+        found = sum(
             bit
             for name, bit in self.uses.data.items()
             if self._owners[name](kind, facts) and self._limits.past(facts, kind, name) is None
         )
+        for purpose, bit in self.uses.mixed.items():
+            theirs = self._theirs(map(str, self.uses.purposes[purpose].uses), kind)
+            if theirs and all(found & self.uses.data[name] for name in theirs):
+                found |= bit
+        return found
+
+    def _theirs(self, names: Iterable[str], kind: str) -> tuple[str, ...]:
+        """What some kind of people has of this data."""
+        return tuple(name for name in names if name in self._owners and kind in self._owners[name].roots)
 
     def _plans(self, known: Basis, signals: frozenset[str]) -> int:
         facts = known.facts

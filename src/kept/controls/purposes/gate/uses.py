@@ -10,6 +10,7 @@ from typing import Any, Final
 from kept.controls.choices.deciding import Decision, How
 from kept.controls.purposes.declare import NeverUsed, Purpose
 from kept.controls.purposes.gate import by as asking
+from kept.policy.facts import Data
 from kept.policy.policy import Policy
 from kept.policy.words import covers
 
@@ -25,8 +26,9 @@ class Use:
     """One purpose, through one channel, on some of its data: what has to be looked at before it happens.
 
     `bits` are those that a person's standing must have: the plan's (choices, what they said, region), and of each data
-    that it is theirs and within its limits. `by` are the words under which it may be asked for, `asks` that somebody
-    has to. `simple`: nothing decides but the person, who asks, and the size of the group.
+    that it is theirs and within its limits; of a purpose on data of several kinds of people, where none is named, that
+    this holds for what their kind has of it (`mixed`). `by` are the words under which it may be asked for, `asks` that
+    somebody has to. `simple`: nothing decides but the person, who asks, and the size of the group.
     """
 
     entry: Purpose
@@ -34,6 +36,7 @@ class Use:
     names: tuple[str, ...]
     plan: int
     bits: int
+    mixed: bool
     by: frozenset[str]
     staff: frozenset[str]  # of `by`, those who need no look at anything
     asks: bool
@@ -80,6 +83,14 @@ class Uses:
         )
         self._plan = {(str(one.name), channel): 1 << n for n, (one, channel) in enumerate(self.plans)}
         self.data = {str(name): 1 << n for n, name in enumerate(policy.data, len(self.plans))}
+        roots = {str(name): self._roots(data) for name, data in policy.data.items()}
+        several = [
+            name
+            for name, one in self.purposes.items()
+            if len({roots[str(data)] for data in one.uses if str(data) in roots}) > 1
+        ]
+        self.mixed = {name: 1 << n for n, name in enumerate(several, len(self.plans) + len(self.data))}
+        self.width = len(self.plans) + len(self.data) + len(self.mixed)
         self._staff = asking.staff(policy)
         self._never = tuple(
             str(clause)
@@ -121,7 +132,7 @@ class Uses:
         named = data if data is None or isinstance(data, str | frozenset) else names
         found = self.known.get((purpose, named, channel))
         if found is None:
-            found = self._made(entry, channel, tuple(dict.fromkeys(names)))
+            found = self._made(entry, channel, tuple(dict.fromkeys(names)), whole=data is None)
             if len(self.known) >= MOST:  # there are as many orders of names as anybody likes
                 self.known.clear()
                 self.alone.clear()
@@ -147,13 +158,19 @@ class Uses:
             return ("",)
         return tuple(name if isinstance(name, str) else "" for name in given)
 
-    def _made(self, entry: Purpose, channel: str | None, names: tuple[str, ...]) -> Use:
+    def _roots(self, data: Data) -> frozenset[str]:
+        """The kinds of people in whose own tables they stand whom data is about."""
+        found = (self.policy.root(kind) for kind in self.policy.owners(data))
+        return frozenset(str(one.name) for one in found if one is not None)
+
+    def _made(self, entry: Purpose, channel: str | None, names: tuple[str, ...], *, whole: bool) -> Use:
         clause, floor = tuple(map(str, entry.clause)), entry.groups
         fields = self._fields(str(entry.name), names, "aggregated" if floor else "as is")
         reason = f"in groups of {floor} or more" if floor else "nothing forbids it"
         by = frozenset(asking.roles(self.policy, map(str, entry.by)))
         links = tuple(str(name) for name in entry.unless if name in self.policy.links)
         plan = self._plan[str(entry.name), channel]
+        mixed = self.mixed.get(str(entry.name)) if whole else None
         simple = not (entry.case or entry.during or links or entry.needs or entry.upon)
         who = ", ".join(sorted(map(str, entry.by))) or "the staff, and everybody for themselves"
         return Use(
@@ -161,7 +178,8 @@ class Uses:
             channel,
             names,
             plan,
-            plan | sum(self.data[name] for name in names),
+            plan | (mixed or sum(self.data[name] for name in names)),
+            mixed is not None,
             by,
             by & self._staff if simple and floor is None else frozenset(),
             bool(entry.by),
