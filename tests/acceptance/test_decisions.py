@@ -289,6 +289,21 @@ def test_a_change_past_the_queue_is_seen_and_one_through_it_is_not(either: Bazaa
         assert seen.look(company, purpose).strange == 0
 
 
+def test_a_decision_about_one_column_does_not_cover_what_nobody_decided_in_another(shop: Bazaar) -> None:
+    with shop.opened() as company:
+        ranking = purpose_of(company, "ranking")  # which sets the stars and the name
+        seen.look(company, ranking)
+        shop.do("UPDATE shops SET stars = 999 WHERE id = 1")
+        id = renaming(company)
+        decide(company, id)
+    carried(shop, id)
+    with shop.opened() as company:
+        assert shop.name(1) == "Lamps" and seen.look(company, ranking) == seen.Seen(6, strange=1)
+        assert seen.look(company, purpose_of(company, "renaming")).strange == 0
+        shop.do("UPDATE shops SET stars = 1 WHERE id = 1")
+        assert seen.look(company, ranking) == seen.Seen(6)
+
+
 def test_rows_that_go_come_or_are_emptied_are_not_taken_for_changes(shop: Bazaar) -> None:
     with shop.opened() as company:
         purpose = purpose_of(company, "renaming")

@@ -22,7 +22,7 @@ from kept.controls.choices.records.book import New, record
 from kept.controls.collection.persons import verified
 from kept.controls.disclosure import declared, gathered, register
 from kept.controls.disclosure.declare import Disclosure
-from kept.controls.disclosure.enforce import Disclosed, disclose
+from kept.controls.disclosure.enforce import Disclosed, decisions, disclose, planned
 from kept.controls.disclosure.prove import _register as prove_register
 from kept.controls.disclosure.prove import prove, prove_party
 from kept.controls.purposes.enforce import Gate
@@ -214,6 +214,35 @@ def test_both_the_person_and_the_party_must_have_said_yes_and_a_withdrawal_count
     record(place, [New(buyer(1), "networks", "no", "account")])
     assert refusal(place, "networks", **ask) == "choice"
     assert len(rows(place)) == 1
+
+
+def test_a_signal_opens_nothing_that_a_choice_forbids(tmp_path: Path) -> None:
+    text = POLICY.replace("choices:\n", "choices:\n  quiet: {of: buyer, ask: opt-out, signals: gpc}\n")
+    text = text.replace("for: printing,", "for: printing, unless: quiet,")
+    with shop(tmp_path / "atelier", text=text) as company:
+        for signals in (frozenset[str](), frozenset({"gpc"})):
+            assert refusal(company, "printer", purpose="printing", signals=signals) == "unless"
+
+
+@pytest.mark.parametrize(
+    ("until", "people", "closed"),
+    [
+        ("buyer.ended", "", {"2020-01-01": "until", "2099-01-01": None, "long ago": "until", None: None}),
+        ("1 year after buyer.ended", "", {"2020-01-01": "until", "2026-05-01": None, "long ago": "until"}),
+        ("fan.ended", "\n  fan: {is: buyer, when: id > 0, ended: street}", {None: "until"}),
+    ],
+)
+def test_a_disclosure_is_over_where_nobody_can_read_since_when(
+    tmp_path: Path, until: str, people: str, closed: dict[str | None, str | None]
+) -> None:
+    text = POLICY.replace("gives: orders, for: printing,", f"gives: orders, for: printing, until: {until},")
+    with shop(tmp_path / "atelier", text=text.replace("\n  clerk:", f"{people}\n  clerk:")) as company:
+        way = planned(company, "printer", purpose="printing")
+        for n, (at, rule) in enumerate(closed.items(), 1):
+            with closing(sqlite3.connect(tmp_path / "atelier" / "shop.sqlite")) as raw, raw:
+                raw.execute("UPDATE buyers SET closed_at = ? WHERE id = ?", (at, n))
+            refused = decisions(company, way, [buyer(n)])
+            assert (refused[buyer(n)].rule if refused else None) == rule, at
 
 
 def test_an_objection_and_a_restriction_stop_a_disclosure(place: Company) -> None:

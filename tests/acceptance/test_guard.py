@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 
 import psycopg
 import pytest
@@ -180,6 +182,95 @@ def test_a_month_that_was_told_in_another_way_stays_out_of_the_guard(free: Shop)
     answer(free.company, asked, "analyst")
     free.apply()
     assert free.ask("report", "SELECT * FROM kept.usage_by_page_month") == []
+
+
+def test_a_role_called_like_a_party_gets_no_groups_that_nobody_promised_it(
+    tmp_path: Path, fresh_postgresql: str
+) -> None:
+    """Who stands behind such a name is a party, and nothing is declared to be given to it."""
+    name = f"partner{uuid.uuid4().hex[:8]}"
+    text = POLICY.replace(
+        "parties:\n", f"parties:\n  {name}: {{role: processor, name: Partner, region: us}}\n"
+    )
+    text = text.replace("report_X: improve", f"report_X: improve, {name}: improve")
+    with shop(tmp_path, fresh_postgresql, text) as made:
+        plan = made.apply()
+        assert any(f"`{name}`, for improve: no groups of" in line for line in plan.unguarded)
+        granted = "SELECT pg_catalog.has_table_privilege(%s, 'kept.usage_by_page_month', 'SELECT')"
+        assert made.own(granted, name) == [(False,)] and made.own(granted, made.role("report")) == [(True,)]
+        assert made.ask("report", "SELECT page, people FROM kept.usage_by_page_month") == [("shelf", 36)]
+        applying.remove(made.company, "app", "tester")
+
+
+def test_two_who_publish_at_once_put_each_group_in_once(guarded: Shop) -> None:
+    assert guarded.plan is not None
+    groups = "SELECT * FROM kept.usage_by_page_month"
+    before = guarded.ask("report", groups)
+    with psycopg.connect(guarded.url) as other:
+        other.execute("DELETE FROM kept.usage_by_page_month")
+        other.execute("INSERT INTO kept.usage_by_page_month VALUES (%s, %s, %s, %s)", before[0])
+        publishing = Thread(target=publish, args=(guarded.company, "app", guarded.plan.digest))
+        publishing.start()
+        waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+        until = time.monotonic() + 30
+        while not guarded.own(waits)[0][0] and publishing.is_alive() and time.monotonic() < until:
+            time.sleep(0.05)
+        other.commit()
+        publishing.join(30)
+    assert guarded.ask("report", groups) == before
+
+
+def test_a_month_whose_rows_are_gone_stays_as_it_was_told(guarded: Shop) -> None:
+    assert guarded.plan is not None
+    before = guarded.ask("report", "SELECT * FROM kept.usage_by_page_month")
+    for gone in ("at < '2025-04-01'", "true"):
+        guarded.own(f"DELETE FROM usage WHERE {gone}")
+        publish(guarded.company, "app", guarded.plan.digest)
+        assert guarded.ask("report", "SELECT * FROM kept.usage_by_page_month") == before
+
+
+def test_a_file_that_was_edited_tells_an_older_guard_nothing_new(guarded: Shop, tmp_path: Path) -> None:
+    """Who reads the tables that stand is another than the file says: they would get what nobody has on record."""
+    text = POLICY.replace("report_X: improve", "old_X: improve")
+    with opened(policy(guarded.mark, text), tmp_path) as company:
+        company.state.note(PUBLISHED, "app", {})
+        guarded.own("DELETE FROM kept.usage_by_page_month")
+        size = company.ledger.size
+        publish_due(company)
+        assert company.ledger.size == size
+    assert guarded.ask("report", "SELECT * FROM kept.usage_by_page_month") == []
+
+
+@pytest.mark.parametrize("at", ["-infinity", "0044-03-15 BC", "infinity", "0001-01-01"])
+def test_a_time_that_is_none_of_ours_keeps_no_month_from_being_told(
+    tmp_path: Path, fresh_postgresql: str, at: str
+) -> None:
+    schema = SCHEMA + f"INSERT INTO usage VALUES (9000, 1, 'shelf', '{at}');"
+    with shop(tmp_path, fresh_postgresql, schema=schema) as made:
+        made.apply()
+        assert made.ask("report", "SELECT page, people FROM kept.usage_by_page_month") == [("shelf", 36)]
+
+
+@pytest.mark.parametrize(
+    ("column", "more", "name"),
+    [("month", "", None), ("page", ", app.visits: {page: behaviour, at: recorded}", "usage_by_page_month")],
+)
+def test_no_name_of_a_table_or_column_keeps_the_guard_from_standing(
+    tmp_path: Path, fresh_postgresql: str, column: str, more: str, name: str | None
+) -> None:
+    text = POLICY.replace(
+        "app.usage: {page: behaviour, at: recorded}",
+        f"app.usage: {{{column}: behaviour, at: recorded}}{more}",
+    )
+    schema = SCHEMA.replace("page text NOT NULL", f"{column} text NOT NULL")
+    schema += "CREATE TABLE visits (id integer PRIMARY KEY, member_id integer NOT NULL REFERENCES members, page text,\n"
+    schema += "  at timestamp NOT NULL);"
+    with shop(tmp_path, fresh_postgresql, text, schema) as made:
+        made.apply()
+        told = [
+            row[0] for row in made.own("SELECT relname FROM pg_class WHERE relname LIKE '%month' ORDER BY 1")
+        ]
+        assert told == ([name, f"visits_{name}"] if name else [])
 
 
 def test_the_worker_puts_in_a_month_once_it_is_over(guarded: Shop) -> None:
@@ -356,6 +447,22 @@ def test_a_new_role_somewhere_on_the_server_is_no_change_of_the_guard(guarded: S
         assert applying.apply(guarded.company, "app", "tester").stands
         assert measured.roles(guarded.company, service)[0].verdict == "kept"
         guarded.own(f'GRANT "{guarded.role("web")}" TO "{name}"')
+        [reads] = measured.roles(guarded.company, service)
+        assert reads.verdict == "unproven" and name in reads.says
+    finally:
+        guarded.own(f'DROP ROLE "{name}"')
+
+
+@pytest.mark.parametrize("right", ["web", "postgres", "pg_read_all_data", "REPLICATION"])
+def test_whoever_may_take_the_name_of_a_reader_is_told_without_inheriting(guarded: Shop, right: str) -> None:
+    service = guarded.company.policy.section("purposes")["service"]
+    name = f"stranger_{guarded.mark}"
+    guarded.own(f'CREATE ROLE "{name}" NOINHERIT LOGIN BYPASSRLS')
+    try:
+        assert measured.roles(guarded.company, service)[0].verdict == "kept"  # it reads nothing
+        given = guarded.role(right) if right == "web" else right
+        done = f'ALTER ROLE "{name}" {right}' if right.isupper() else f'GRANT "{given}" TO "{name}"'
+        guarded.own(done)
         [reads] = measured.roles(guarded.company, service)
         assert reads.verdict == "unproven" and name in reads.says
     finally:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kept.company import Company
+from kept.controls.choices.deciding import Decision
 from kept.controls.choices.enforce import Gate
 from kept.controls.choices.guardians import ties
 from kept.controls.choices.whom import Facts, region_of
@@ -92,12 +93,27 @@ def _choices(company: Company, step: Conditional, about: About) -> None:
                 f"`{step.name}` waits for `{name}`, and nobody says who is asked",
                 "name the person, or the visitor by the id their browser has",
             )
-        found = Gate.of(company).choice(
-            about.who, name, signals=about.signals, region=about.region, entry=step
-        )
-        if found.allowed == (name in map(str, step.unless)):
-            why = found.reason if not found.allowed else f"`{name}` stands, and forbids it"
-            raise Refused("choice", why, clause=(*step.clause, *found.clause))
+        gate, against = Gate.of(company), name in map(str, step.unless)
+        if against and _forbids(gate, about.who, name, about.region):
+            raise _no(step, "choice", f"`{name}` stands, and forbids it")
+        if not against:
+            found = gate.choice(about.who, name, signals=about.signals, region=about.region, entry=step)
+            if not found.allowed:
+                raise Refused("choice", found.reason, clause=(*step.clause, *found.clause))
+
+
+def _forbids(gate: Gate, who: Person, name: str, region: str | None) -> bool:
+    """Whether a choice stands that forbids something (`unless`), or nobody can tell that it doesn't.
+
+    Their newest yes does, though it lapsed or was never confirmed, and whatever came with the request: a signal is a no
+    to what they allow, never to what they forbid.
+    """
+    known = gate.basis(who)
+    if isinstance(known, Decision):
+        return True
+    if gate.rulings.objection(known, gate.rulings.choices[name], "") is not None:
+        return True
+    return gate.rulings.choice(known, name, region=region).allowed
 
 
 def _case(company: Company, step: Conditional, about: About) -> None:

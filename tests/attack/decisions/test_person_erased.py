@@ -11,7 +11,7 @@ from kept.company import Company
 from kept.controls.purposes.decisions import carrying, queue
 from kept.controls.rights.people import Person
 from kept.errors import KeptError
-from tests.acceptance.decided import Bazaar, bazaar, carried, decide, entries, member, renaming
+from tests.acceptance.decided import Bazaar, bazaar, carried, decide, entries, finished, member, renaming
 from tests.acceptance.postbox import postbox
 
 
@@ -53,6 +53,33 @@ def _erase_before_work(shop: Bazaar) -> None:
         whose = company.pseudonyms.of(["member:1"])["member:1"]
         queue.forget(company, [whose])
     shop.do("DELETE FROM shops WHERE member_id = 1")
+
+
+def test_nothing_stays_of_what_is_proposed_while_they_are_erased(
+    shop: Bazaar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealing = queue._sealed
+
+    def erased_meanwhile(company: Company, made: queue.Proposal) -> bytes:
+        erase(shop)
+        return sealing(company, made)
+
+    with shop.opened() as company:
+        with monkeypatch.context() as patched:
+            patched.setattr(queue, "_sealed", erased_meanwhile)
+            with pytest.raises(KeptError, match="erased at this moment"):
+                renaming(company)
+        assert queue.listing(company) == []
+    assert shop.state("SELECT count(*) FROM proposals WHERE sealed IS NOT NULL") == [(0,)]
+
+
+def test_what_was_proposed_in_the_last_moment_of_an_erasure_goes_with_the_next_work(shop: Bazaar) -> None:
+    with shop.opened() as company:
+        id = renaming(company)
+        company.pseudonyms.forget({"member:1": []})  # which comes after the look at the queue
+        assert [one.id for one in queue.listing(company)] == [id]
+    finished(shop)
+    assert shop.state("SELECT state, sealed FROM proposals") == [(queue.MOOT, None)]
 
 
 def test_an_erasure_lets_go_of_what_was_proposed(shop: Bazaar) -> None:

@@ -101,12 +101,20 @@ def _until(company: Company, disclosure: Disclosure, known: Basis) -> Decision |
     clock = disclosure.until
     if clock is None:
         return None
-    root = company.policy.root(clock.event.of) if clock.event.of is not None else None
-    if root is None or clock.event.moment not in ("began", "ended"):
+    of, moment, policy, facts = clock.event.of, clock.event.moment, company.policy, known.facts
+    root = policy.root(of) if of is not None else None
+    column = policy.moment(str(of), moment) if root is not None and moment in ("began", "ended") else None
+    if column is None or column != getattr(
+        root, moment
+    ):  # a column of its own kind's isn't what is known of them
         why = f"nobody can tell for a whole person when `{clock}` is over"
         return _no(disclosure, "until", why, unsure=True)
-    at = known.facts.began_at if clock.event.moment == "began" else known.facts.left_at
-    now, zone = company.clock(), company.policy.timezone
+    at = facts.began_at if moment == "began" else facts.left_at
+    if at is None and (
+        moment == "began" or facts.ended
+    ):  # at a time that nobody can read: it may be long ago
+        return _no(disclosure, "until", f"nobody can tell when `{clock}` is over", unsure=True)
+    now, zone = company.clock(), policy.timezone
     over = at is not None and (at <= now if clock.period is None else at <= clock.period.cutoff(now, zone))
     return _no(disclosure, "until", f"it was only until {clock}") if over else None
 

@@ -78,7 +78,7 @@ def undeclared(company: Company, promise: NeverUsed) -> Proof:
     measured: Measured = {"trials": len(made), "allowed": len(wrong)}
     if wrong:
         return Proof("probe", "broken", f"The gate let through: {'; '.join(wrong[:5])}.", measured)
-    if not any(store not in company.unreachable for store in company.stores):
+    if not made or not any(store not in company.unreachable for store in company.stores):
         return Proof("probe", "unproven", "There is no database at hand whose data could be used.", measured)
     return Proof(
         "probe", "kept", f"{len(made)} uses that nobody declared were tried, and all refused.", measured

@@ -21,6 +21,7 @@ from kept.controls.purposes.decisions.queue import (
     KIND,
     REFUSED,
     Proposal,
+    forget_erased,
     left_out,
     listing,
     one,
@@ -55,6 +56,7 @@ def is_due(company: Company) -> bool:
 
 def carry_on(company: Company, workflows: Workflows) -> list[str]:
     """Carry out every decision that isn't yet, and tell whoever wasn't; answers what went wrong."""
+    forget_erased(company)
     waiting = [one for one in listing(company, states=(ACCEPTED, REFUSED)) if one.told is None]
     return [problem for one in waiting if (problem := carry(company, workflows, one.id)) is not None]
 

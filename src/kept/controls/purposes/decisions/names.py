@@ -16,10 +16,11 @@ LONGEST: Final = 200  # characters
 
 _WORDS: Final = """
 account admin administrator agent ai anonymous api app application assistant auto automat automated
-automatic automation backend batch bot by computer cron daemon decision decisions default engine gpt
-job kept llm machine model na nobody none noreply null of operator pipeline process program
-programme robot rule rules root scheduler script server service software staff support sys system
-task test the unknown user worker workflow
+automatic automation backend batch bot by chatbot chatgpt cli computer copilot cron daemon decision
+decisions default engine form gpt job kept llm machine mod model moderation moderator na nobody none
+noreply null of openai operator page pipeline process program programme robot rule rules root
+scheduler script server service site software staff support sys system task test the unknown user web
+webhook website worker workflow
 """
 
 NO_NAMES: Final = frozenset(_WORDS.split())
@@ -46,16 +47,23 @@ def is_name(policy: Policy, name: str) -> bool:
     if len(name) > LONGEST or any(unicodedata.category(c) == "Cc" or c in _TURNING for c in name):
         return False
     local = name.partition("@")[0]
-    found = words(local)
-    if sum(map(len, found)) < 2:
+    found = _said(words(local))
+    if not found or sum(map(len, words(local))) < 2:
         return False
     none = NO_NAMES | {
         word
-        for known in (STAFF, *policy.people, *policy.links, *policy.parties, policy.name)
+        for known in (
+            STAFF,
+            *policy.people,
+            *policy.links,
+            *policy.parties,
+            *policy.section("purposes"),
+            policy.name,
+        )
         for word in words(str(known))
     }
     none |= {word for link in policy.links.values() for end in link.between for word in words(str(end))}
-    disguised = frozenset(re.findall(r"[^\W\d_]+", _plain(local).translate(_DIGITS)))
+    disguised = _said(frozenset(re.findall(r"[^\W\d_]+", _plain(local).translate(_DIGITS))))
     return not found <= none and not disguised <= none and _letters(local) not in none
 
 
@@ -64,7 +72,27 @@ def may_be_one(name: str, other: str) -> bool:
     one, two = words(name), words(other)
     if not one or not two:
         return name.strip().casefold() == other.strip().casefold()
-    return one <= two or two <= one
+    return _are_among(one, two) or _are_among(two, one)
+
+
+def _are_among(some: frozenset[str], others: frozenset[str]) -> bool:
+    """Whether each of some words is one of the others, or the initial of one, or has its initial there."""
+    left = sorted(others - some)
+    for word in sorted(some - others):
+        meant = next((one for one in left if _is_initial(word, one) or _is_initial(one, word)), None)
+        if meant is None:
+            return False
+        left.remove(meant)
+    return True
+
+
+def _is_initial(letter: str, word: str) -> bool:
+    return len(letter) == 1 and letter.isascii() and word.startswith(letter)
+
+
+def _said(found: frozenset[str]) -> frozenset[str]:
+    """The words without initials, and letters of a version: `gpt-4o`, `bot v2`."""
+    return frozenset(word for word in found if len(word) > 1 or not word.isascii())
 
 
 def is_same_role(one: str, two: str) -> bool:

@@ -141,6 +141,9 @@ def propose(
     }
     with company.state.write() as connection:  # the same sent twice at once is one, too
         connection.execute(insert(connection, proposals).values(written).on_conflict_do_nothing())
+    if _erased(company, [made]):
+        forget(company, [pseudonym])
+        raise KeptError("they were erased at this moment", where="WHO")
     record(company, made)
     return id
 
@@ -192,6 +195,21 @@ def forget(company: Company, pseudonyms: Sequence[str]) -> None:
         for act in theirs:
             company.outbox.forget(act, connection)
         seen.let_go(connection, ids)
+
+
+def forget_erased(company: Company) -> None:
+    """Let go of what was proposed of somebody while they were being erased."""
+    gone = _erased(company, listing(company))
+    if gone:
+        forget(company, [one.pseudonym for one in gone])
+
+
+def _erased(company: Company, some: Sequence[Proposal]) -> list[Proposal]:
+    """Of these proposals those about somebody whose pseudonym was destroyed, whoever has their key by now."""
+    known = company.pseudonyms.find([str(one.change.person) for one in some if one.change is not None])
+    return [
+        one for one in some if one.change is not None and known.get(str(one.change.person)) != one.pseudonym
+    ]
 
 
 def sealed_ruling(company: Company, id: str, ruling: Ruling) -> bytes:

@@ -1,9 +1,9 @@
 """What a purpose decides, as it was last seen: so that a change past the queue is found.
 
-Of each row Kept keeps two keyed hashes, one of its key and one of what the columns hold, and no value. A row that is
+Of each row Kept keeps keyed hashes, one of its key and one of what each column holds, and no value. A row that is
 new is taken as it is, and counted; so is one that was emptied, as an erasure does. One that holds something else than
-when it was last seen or decided was changed by nobody's decision. Of a row that is gone nothing is kept, so one that
-is made again is new.
+when it was last seen or decided was changed by nobody's decision; a decision about one column says nothing of the
+others. Of a row that is gone nothing is kept, so one that is made again is new.
 
 Before the company's database commits what was decided, its rows are marked; once it has, they are read again. A row
 that is marked is being written, or was when something was cut off, and is no one's to judge until it is read again.
@@ -51,17 +51,26 @@ class Seen:
 
 @dataclass(frozen=True)
 class _Known:
-    """What was noted of a row: its hash, and the decision that is writing it."""
+    """What was noted of a row: a hash by column (none of one that a decision is writing), and that decision."""
 
-    value: bytes
+    values: Mapping[str, str]
     proposal: str | None
+    written: bytes  # the same, as it stands in Kept's database
+
+    def differs(self, held: _Held) -> bool:
+        """Whether a column holds something else than what was noted."""
+        return any(self.values.get(column, value) != value for column, value in held.values.items())
+
+    def lacks(self, held: _Held) -> bool:
+        """Whether nothing was noted of a column yet: the policy has it decided since."""
+        return not held.values.keys() <= self.values.keys()
 
 
 @dataclass(frozen=True)
 class _Held:
-    """What a row holds now."""
+    """What a row holds now: a hash by column."""
 
-    value: bytes
+    values: Mapping[str, str]
     empty: bool
 
 
@@ -93,15 +102,19 @@ def look(company: Company, purpose: Purpose) -> Seen:
     after = _known(company, purpose)  # what was decided while the rows were read is marked, or noted anew
     moving = {row for row in found if before.get(row) != after.get(row) or _is_marked(after.get(row))}
     still = {row: held for row, held in found.items() if row not in moving}
-    fresh = {row: held.value for row, held in still.items() if row not in after}
-    other = {row: held for row, held in still.items() if row in after and held.value != after[row].value}
-    emptied = {row: held.value for row, held in other.items() if held.empty}
-    _note(company, purpose, fresh, {row: (value, after[row].value) for row, value in emptied.items()})
+    fresh = {row: held.values for row, held in still.items() if row not in after}
+    other = {row: held for row, held in still.items() if row in after and after[row].differs(held)}
+    emptied = {row: held.values for row, held in other.items() if held.empty}
+    wider = {
+        row: {**held.values, **after[row].values}
+        for row, held in still.items()
+        if row in after and row not in emptied and after[row].lacks(held)
+    }
+    _note(company, purpose, fresh, emptied | wider, after)
+    new = len(fresh) + len(wider.keys() - other.keys())
     if not gaps:
         _drop(company, purpose, [row for row in after if row not in found and not _is_marked(after[row])])
-    return Seen(
-        len(found), len(other) - len(emptied), len(fresh), len(emptied), len(moving), gaps=tuple(gaps)
-    )
+    return Seen(len(found), len(other) - len(emptied), new, len(emptied), len(moving), gaps=tuple(gaps))
 
 
 def _is_marked(known: _Known | None) -> bool:
@@ -109,15 +122,27 @@ def _is_marked(known: _Known | None) -> bool:
 
 
 def mark(company: Company, decision: str, store: str, done: Corrections) -> None:
-    """Mark the rows that a decision has changed, before the company's database commits it."""
-    for purpose, place, _, keys in _touched(company, store, done):
-        about = {"purpose": str(purpose.name), "value": b"", "proposal": decision}
-        rows = [{**about, "row": _row(company, purpose, place, key)} for key in keys]
+    """Mark the rows that a decision has changed, before the company's database commits it; of the cells that it has
+    changed nothing stays noted."""
+    for purpose, place, _, changed in _touched(company, store, done):
+        rows = {_row(company, purpose, place, key): columns for key, columns in changed.items()}
         with company.state.write() as connection:
+            known = _among(connection, purpose, list(rows))
+            marked = [
+                {
+                    "purpose": str(purpose.name),
+                    "row": row,
+                    "value": _written({c: v for c, v in known[row].items() if c not in columns})
+                    if row in known
+                    else b"",
+                    "proposal": decision,
+                }
+                for row, columns in rows.items()
+            ]
             writing = insert(connection, decided_values)
-            marked = {"proposal": writing.excluded.proposal}
+            new = {"proposal": writing.excluded.proposal, "value": writing.excluded.value}
             connection.execute(
-                writing.on_conflict_do_update(index_elements=["purpose", "row"], set_=marked), rows
+                writing.on_conflict_do_update(index_elements=["purpose", "row"], set_=new), marked
             )
 
 
@@ -127,8 +152,8 @@ def settle(company: Company, decision: str, done: Mapping[str, Corrections]) -> 
     What a run before this one committed is in `done` no more; it is known by its hashes alone, and looked for.
     """
     for store, corrections in done.items():
-        for purpose, place, wanted, keys in _touched(company, store, corrections):
-            _settled(company, purpose, decision, dict(_rows(company, purpose, place, wanted, keys)))
+        for purpose, place, wanted, changed in _touched(company, store, corrections):
+            _settled(company, purpose, decision, dict(_rows(company, purpose, place, wanted, list(changed))))
     query = sa.select(decided_values.c.purpose).where(decided_values.c.proposal == decision).distinct()
     with company.state.read() as connection:
         left = set(connection.scalars(query))
@@ -147,13 +172,17 @@ def let_go(connection: sa.Connection, decisions: Collection[str]) -> None:
 
 def _touched(
     company: Company, store: str, done: Corrections
-) -> Iterator[tuple[Purpose, Place, tuple[str, ...], list[Key]]]:
-    """Every purpose that decides about one of the changed cells, with the table, its columns, and the changed rows."""
+) -> Iterator[tuple[Purpose, Place, tuple[str, ...], dict[Key, set[str]]]]:
+    """Every purpose that decides about one of the changed cells, with the table, its columns, and of each changed row
+    the columns that were."""
     for purpose in deciding(company.policy):
         for place, wanted in places(company, purpose).items():
             cells = [one for one in done.cells if (store, one.table) == place and one.column in wanted]
-            if cells:
-                yield purpose, place, wanted, list(dict.fromkeys(one.row for one in cells))
+            changed: dict[Key, set[str]] = {}
+            for one in cells:
+                changed.setdefault(one.row, set()).add(one.column)
+            if changed:
+                yield purpose, place, wanted, changed
 
 
 def _rows(
@@ -173,7 +202,10 @@ def _rows(
     with store.read() as connection:
         for row in connection.execute(query):
             values = [_plain(value) for value in row[len(key) :]]
-            held = _mac(purpose, company, wanted, values)
+            held = {
+                column: _mac(purpose, company, [column], [value]).hex()
+                for column, value in zip(wanted, values, strict=True)
+            }
             yield _row(company, purpose, place, row[: len(key)]), _Held(held, not any(values))
 
 
@@ -181,39 +213,64 @@ def _known(company: Company, purpose: Purpose) -> dict[bytes, _Known]:
     query = sa.select(decided_values.c.row, decided_values.c.value, decided_values.c.proposal)
     with company.state.read() as connection:
         found = connection.execute(query.where(decided_values.c.purpose == str(purpose.name)))
-        return {bytes(row): _Known(bytes(value), proposal) for row, value, proposal in found}
+        return {bytes(row): _Known(_read(value), proposal, bytes(value)) for row, value, proposal in found}
+
+
+def _among(connection: sa.Connection, purpose: Purpose, rows: Sequence[bytes]) -> dict[bytes, dict[str, str]]:
+    """What was noted of some rows."""
+    found: dict[bytes, dict[str, str]] = {}
+    for start in range(0, len(rows), CHUNK):
+        query = sa.select(decided_values.c.row, decided_values.c.value).where(
+            decided_values.c.purpose == str(purpose.name),
+            decided_values.c.row.in_(rows[start : start + CHUNK]),
+        )
+        found |= {bytes(row): _read(value) for row, value in connection.execute(query)}
+    return found
 
 
 def _note(
     company: Company,
     purpose: Purpose,
-    fresh: Mapping[bytes, bytes],
-    others: Mapping[bytes, tuple[bytes, bytes]],
+    fresh: Mapping[bytes, Mapping[str, str]],
+    others: Mapping[bytes, Mapping[str, str]],
+    before: Mapping[bytes, _Known],
 ) -> None:
-    """Note rows that weren't known, and of others what they hold and held; not what a decision is writing."""
+    """Note rows that weren't known, and of others what they hold; not what was decided, or is, since `before`."""
     name = str(purpose.name)
-    rows = [{"purpose": name, "row": row, "value": value} for row, value in fresh.items()]
+    rows = [{"purpose": name, "row": row, "value": _written(values)} for row, values in fresh.items()]
     with company.state.write() as connection:
         if rows:
             connection.execute(insert(connection, decided_values).on_conflict_do_nothing(), rows)
-        for row, (value, held) in others.items():
-            same = (decided_values.c.row == row) & (decided_values.c.value == held)
+        for row, values in others.items():
+            same = (decided_values.c.row == row) & (decided_values.c.value == before[row].written)
             mine = (decided_values.c.purpose == name) & decided_values.c.proposal.is_(None)
-            connection.execute(sa.update(decided_values).where(mine, same).values(value=value))
+            connection.execute(sa.update(decided_values).where(mine, same).values(value=_written(values)))
 
 
 def _settled(company: Company, purpose: Purpose, decision: str, held: Mapping[bytes, _Held]) -> None:
-    """Note what the rows hold that a decision has marked, and no other has since."""
-    query = sa.select(decided_values.c.row).where(
+    """Note what the rows hold that a decision has marked, and no other has since: what it has decided, no more."""
+    query = sa.select(decided_values.c.row, decided_values.c.value).where(
         decided_values.c.purpose == str(purpose.name), decided_values.c.proposal == decision
     )
     with company.state.write() as connection:
-        for row in [bytes(row) for row in connection.scalars(query)]:
+        for row, value in [(bytes(row), _read(value)) for row, value in connection.execute(query)]:
             if row in held:
                 one = (decided_values.c.purpose == str(purpose.name)) & (decided_values.c.row == row)
-                connection.execute(
-                    sa.update(decided_values).where(one).values(value=held[row].value, proposal=None)
-                )
+                now = _written({**held[row].values, **value})
+                connection.execute(sa.update(decided_values).where(one).values(value=now, proposal=None))
+
+
+def _written(values: Mapping[str, str]) -> bytes:
+    return json.dumps(dict(values), sort_keys=True).encode()
+
+
+def _read(value: bytes) -> dict[str, str]:
+    """The hashes by column; none of a row that is only marked, or was noted in another way."""
+    try:
+        found = json.loads(value or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _drop(company: Company, purpose: Purpose, rows: Sequence[bytes]) -> None:

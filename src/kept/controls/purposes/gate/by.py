@@ -66,7 +66,7 @@ def why_not(company: Company, who: By, person: Person | None, told: Facts | None
         return None
     if who.role not in policy.people:
         return _not_tied(company, who, person)
-    own = person is not None and str(person) == f"{person.kind}:{who.key}"
+    own = person is not None and who.key is not None and str(person) == f"{person.kind}:{who.key}"
     surely = told.kinds - told.unsure if told is not None else frozenset[str]()
     return None if own and who.role in surely else f"`{who.role}` may for themselves only"
 

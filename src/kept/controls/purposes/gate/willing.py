@@ -90,9 +90,10 @@ def refused(
         if name in rulings.choices:
             choice, scope = rulings.choices[name], _scope(rulings, name, wish)
             objection = rulings.objection(known, choice, scope)
-            if objection is not None or rulings.choice(known, name, scope, signals).allowed:
+            # Whatever came with the request: a signal is a no to what they allow, never to what they forbid.
+            if objection is not None or rulings.choice(known, name, scope).allowed:
                 event = objection.number if objection is not None else None
-                return Decision(False, f"`{name}` stands, and forbids it", clause, name, event)
+                return Decision(False, f"`{name}` stands, and forbids it", clause, name, event, rule="unless")
     return None
 
 

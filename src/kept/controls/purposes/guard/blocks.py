@@ -233,20 +233,14 @@ class _Writer:
         return Block(f"{what}. Rows: {rows_in_words(one.readings)}.", self.words(one.purposes), tuple(lines))
 
     def groups(self, one: Groups) -> Block:
-        table = f"kept.{quoted(one.name)}"
-        columns = ", ".join(f"{quoted(c)} text" for c in one.by)
         roles = ", ".join(map(quoted, one.roles))
-        lines = (
-            f"CREATE TABLE {table} ({columns}, month date NOT NULL, people bigint NOT NULL, rows bigint);",
-            f"GRANT SELECT ON {table} TO {roles};",
-        )
         says = (
             f"{roles.replace(chr(34), '`')}: groups, and no person. {one.name} has {', '.join(one.by)} and month, each "
             f"with {one.floor} people or more. A month is counted once, when it is over, without those who objected, "
             "and never again; `kept groups` answers of the same count, so there is nothing to subtract. It is filled "
             "when the guard stands, and then by `kept serve`."
         )
-        return Block(says, self.words([one.purpose]), lines)
+        return Block(says, self.words([one.purpose]), made(one))
 
     def cards(self, never: Sequence[str]) -> Block:
         lines = [cards.ISSUERS, cards.FUNCTION, cards.TRIGGER]
@@ -264,6 +258,15 @@ class _Writer:
                 )
         says = "No card number is stored: a row that holds one in any text is refused, whoever writes it."
         return Block(says, tuple(never), tuple(lines))
+
+
+def made(one: Groups) -> tuple[str, str]:
+    """The table of some groups, and who reads it."""
+    table, columns = f"kept.{quoted(one.name)}", ", ".join(f"{quoted(c)} text" for c in one.by)
+    return (
+        f"CREATE TABLE {table} ({columns}, month date NOT NULL, people bigint NOT NULL, rows bigint);",
+        f"GRANT SELECT ON {table} TO {', '.join(map(quoted, one.roles))};",
+    )
 
 
 def rows_in_words(readings: Sequence[Reading]) -> str:

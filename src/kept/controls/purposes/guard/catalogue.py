@@ -74,7 +74,10 @@ _ROLES: Final = sa.text("""
           AND (o.rolsuper OR o.rolbypassrls OR o.rolname IN
             ('pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program'))), '{}') AS becomes,
       coalesce((SELECT pg_catalog.array_agg(o.rolname ORDER BY o.rolname) FROM pg_catalog.pg_roles o
-        WHERE o.rolname = ANY(:owners) AND pg_catalog.pg_has_role(r.oid, o.oid, 'MEMBER')), '{}') AS owns
+        WHERE o.rolname = ANY(:owners) AND pg_catalog.pg_has_role(r.oid, o.oid, 'MEMBER')), '{}') AS owns,
+      coalesce((SELECT pg_catalog.array_agg(o.rolname ORDER BY o.rolname) FROM pg_catalog.pg_roles o
+        WHERE NOT r.rolsuper AND pg_catalog.pg_has_role(r.oid, o.oid, 'MEMBER')
+          AND NOT pg_catalog.pg_has_role(r.oid, o.oid, 'USAGE')), '{}') AS acts
     FROM pg_catalog.pg_roles r WHERE r.rolname !~ '^pg_' ORDER BY 1
 """)
 _POLICIES: Final = sa.text("""
@@ -157,7 +160,8 @@ class Grant:
 @dataclass(frozen=True)
 class Role:
     """A role; `owns` names the owners of guarded tables that it is, or is a member of; `becomes` the roles that
-    nothing binds, of which it is a member: it may take their name whenever it likes, inherited or not."""
+    nothing binds, of which it is a member: it may take their name whenever it likes, inherited or not. `acts` are the
+    others whose rights it doesn't inherit, and may take so."""
 
     name: str
     superuser: bool
@@ -167,6 +171,7 @@ class Role:
     reads_all: bool
     becomes: tuple[str, ...]
     owns: tuple[str, ...]
+    acts: tuple[str, ...]
 
     @property
     def unbound(self) -> str | None:
@@ -214,6 +219,11 @@ class Catalogue:
 
     def can_read(self, role: str, relation: str) -> tuple[str, ...]:
         return next((columns for who, what, columns in self.readers if (who, what) == (role, relation)), ())
+
+    def can_come_to(self, role: Role, relation: str) -> tuple[str, ...]:
+        """What a role can read by its own name, or by one that it may take."""
+        names = (role.name, *role.acts)
+        return tuple(dict.fromkeys(column for name in names for column in self.can_read(name, relation)))
 
     @property
     def print(self) -> str:
@@ -292,6 +302,7 @@ def read(connection: Connection, tables: Sequence[str]) -> Catalogue:
                 r.reads_all,
                 tuple(r.becomes),
                 tuple(r.owns),
+                tuple(r.acts),
             )
             for r in rows(_ROLES, owners=sorted({row.owner for row in found}))
         ),

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from kept.company import Company
 from kept.controls.purposes.declare import Purpose
 from kept.controls.purposes.guard import catalogue
-from kept.controls.purposes.guard.catalogue import Catalogue, quoted
+from kept.controls.purposes.guard.catalogue import Catalogue, Role, quoted
 from kept.controls.purposes.guard.plan import MINUTES, SETTING, recorded
 from kept.controls.purposes.guard.readings import Declared, Reading, declared, own_columns
 from kept.datamap.edges import plain, store_of
@@ -120,18 +120,18 @@ def _judged(company: Company, said: Declared, live: Catalogue, tables: Sequence[
         if role.superuser or role.name == live.me:
             continue
         for relation in live.relations:
-            now = set(live.can_read(role.name, relation.name))
+            now = set(live.can_come_to(role, relation.name))
             if relation.named and relation.table not in tables:
                 continue
             looked += len(relation.columns)
             mine = allowed.get((role.name, relation.table), set()) if relation.named else set()
             if role.name not in said.roles:
-                strangers += [role.name] if now or (role.bypasses and role.reads_all) else []
+                strangers += [role.name] if now or _passes(role) else []
             elif now - mine or role.unbound:
                 more = sorted(now - mine)
                 beyond.append(f"`{role.name}` {role.unbound or f'reads {relation.table}.{more[0]}'}")
         for view in live.views:
-            if live.can_read(role.name, view.name) and not view.asks:
+            if live.can_come_to(role, view.name) and not view.asks:
                 (beyond if role.name in said.roles else strangers).append(
                     f"`{role.name}` reads the view {view.name}" if role.name in said.roles else role.name
                 )
@@ -164,6 +164,11 @@ def _judged(company: Company, said: Declared, live: Catalogue, tables: Sequence[
         "but superusers and Kept."
     )
     return Proof("measure", "kept", says, counts)
+
+
+def _passes(role: Role) -> bool:
+    """Whether a role may come to read all of it without a grant here; that no policy binds it gives it nothing yet."""
+    return bool(role.reads_all or role.becomes or role.copies or role.makes or role.owns)
 
 
 def _some(things: Sequence[str]) -> str:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from kept.company import Company
+from kept.controls.purposes.groups import cuts
 from kept.controls.purposes.groups.asked import Group, answer
 from kept.controls.purposes.groups.question import TIME, Question
 from kept.controls.purposes.groups.spans import MOST, spans
+from kept.controls.purposes.guard.blocks import made
 from kept.controls.purposes.guard.catalogue import quoted
 from kept.controls.purposes.guard.plan import database, guardable, recorded
 from kept.controls.purposes.guard.readings import Groups, declared
@@ -24,6 +26,10 @@ from kept.controls.refused import Refused
 from kept.stores.postgresql import PostgreSQLStore
 
 PUBLISHED: Final = "guard groups"
+LONGEST: Final = timedelta(days=31)
+
+_Place = tuple[tuple[str | None, ...], date | None]
+"""A group: its labels and its month."""
 
 
 def publish_due(company: Company) -> None:
@@ -39,14 +45,20 @@ def publish_due(company: Company) -> None:
 def publish(company: Company, name: str, plan: str) -> None:
     """Put every month that is over into the groups of a store's guard, of which this is the plan's digest.
 
-    A month that was counted in another way before is left out. Each role is on record as who gets the figures.
+    A month that was counted in another way before is left out, and so is what one of the roles may not be told. Each
+    role is on record as who gets the figures. Groups that the file has in another way than the guard that stands, or
+    for other roles, wait until that is replaced.
     """
-    store, stand = database(company, name), _stand(company, plan)
-    for one in declared(company, name).groups:
-        rows = _rows(company, store, one)
+    store, stand, record = database(company, name), _stand(company, plan), recorded(company, name)
+    for one in declared(company, name).groups if record is not None else ():
+        if record is None or not {*made(one)} <= {*record.statements}:
+            continue
         table = f"kept.{quoted(one.name)}"
         values = ", ".join(f":c{n}" for n in range(len(one.by)))
         with store.write() as connection:
+            # Two who publish at once would both put the same groups in: who comes second counts what is there then.
+            connection.execute(sa.text(f"LOCK TABLE {table} IN EXCLUSIVE MODE"))
+            rows = _rows(company, store, one)
             connection.execute(sa.text(f"DELETE FROM {table}"))
             if rows:
                 put = f"INSERT INTO {table} VALUES ({values}, CAST(:month AS date), :people, :rows)"
@@ -69,26 +81,44 @@ def _rows(company: Company, store: PostgreSQLStore, one: Groups) -> list[dict[st
     first = _first(company, store, one)
     if first is None:
         return []
-    found: dict[tuple[tuple[str | None, ...], date | None], dict[str, float | None]] = {}
+    by_role: list[dict[_Place, dict[str, float | None]]] = []
     for role in one.roles:
+        found: dict[_Place, dict[str, float | None]] = {}
         for measure in ("people", "rows"):
             for group in _told(company, question(one, measure, first), role):
                 found.setdefault((group.labels, group.since), {})[measure] = group.value
+        by_role.append(found)
     return [
         {**{f"c{n}": label for n, label in enumerate(labels)}, "month": month, "rows": None} | told
-        for (labels, month), told in found.items()
-        if told.get("people") is not None
+        for (labels, month), told in by_role[0].items()
+        if told.get("people") is not None and all(told == of.get((labels, month)) for of in by_role)
     ]
 
 
 def _first(company: Company, store: PostgreSQLStore, one: Groups) -> date | None:
-    """The first day of the first month that has rows and is over; None where there is none."""
+    """The first day of the first month that is over, of those with rows and those that were counted before their rows
+    went; None where there is none."""
+    zone, time = company.policy.timezone, quoted(one.time)
+    today = company.clock().astimezone(zone).date()
+    before = {"low": today - MOST * LONGEST, "high": today + timedelta(days=1)}  # and no infinity
     with store.read() as connection:
         at = connection.scalar(
-            sa.text(f"SELECT CAST(min({quoted(one.time)}) AS date) FROM {quoted(one.table)}")
+            sa.text(
+                f"SELECT min({time}) FROM {quoted(one.table)} WHERE {time} >= CAST(:low AS date)"
+                f" AND {time} < CAST(:high AS date)"
+            ),
+            before,
         )
-    today = company.clock().astimezone(company.policy.timezone).date()
-    months = (today.year - at.year) * 12 + today.month - at.month if at is not None else 0
+    if isinstance(at, datetime):
+        at = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).astimezone(zone).date()
+    counted = [
+        cut.span.day(zone)
+        for cut in cuts.every(company, one.purpose)
+        if (cut.place, cut.data) == (f"{store.name}.{one.table}", one.data)
+    ]
+    days = [day for day in (at, *counted) if day is not None]
+    first = min(days) if days else today
+    months = (today.year - first.year) * 12 + today.month - first.month
     if months <= 0:
         return None
     over = today.year * 12 + today.month - 1 - min(months, MOST)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from kept.company import Company
@@ -11,6 +11,7 @@ from kept.controls.choices.deciding import Plan, Rulings
 from kept.controls.choices.messages.audience import needs_yes
 from kept.controls.purposes.declare import Purpose
 from kept.controls.purposes.gate.uses import Use, Uses
+from kept.controls.purposes.groups.promised import promised
 from kept.controls.purposes.groups.question import Question
 from kept.controls.purposes.groups.scope import MOST, scope
 from kept.controls.refused import Refused
@@ -22,6 +23,8 @@ from kept.stores.walk import Walk
 
 GROUPED: Final = ("behaviour", "preference", "technical", "status", "coarse-location")
 """Sorts of column that groups may be made by: nobody is known by one alone."""
+OWN: Final = ("month", "people", "rows")
+"""The columns that a table of groups has besides."""
 
 Mode = Literal["unless", "asked", "looked"]
 """Who may be read: all but those on a list; those on a list of who said yes; those on a list of everybody who may."""
@@ -282,13 +285,24 @@ class _Reader:
             if table in found:
                 why = f"`{table}` is counted for `{found[table].purpose}`: two ways of counting could be subtracted"
             else:
-                one = self._group(name, data, table, tuple(roles))
+                roles = [role for role in roles if self._may_be_told(role, name, data, table)]
+                one = self._group(name, data, table, tuple(roles)) if roles else None
                 if isinstance(one, Groups):
-                    found[table] = one
+                    same = any(other.name == one.name for other in found.values())
+                    found[table] = replace(one, name=f"{table}_{one.name}") if same else one
                     continue
                 why = f"no groups of `{table}`: {one}"
             self.refused += [(role, name, why) for role in roles]
         return list(found.values())
+
+    def _may_be_told(self, role: str, purpose: str, data: str, table: str) -> bool:
+        """Whether a role may get groups: one that is called like a party is that party."""
+        try:
+            promised(self.company, role, purpose, data)
+        except Refused as refused:
+            self.refused.append((role, purpose, f"no groups of `{table}`: {refused.message}"))
+            return False
+        return True
 
     def _group(self, purpose: str, data: str, table: str, roles: tuple[str, ...]) -> Groups | str:
         """The groups, or why there are none."""
@@ -299,7 +313,10 @@ class _Reader:
         by = tuple(
             str(c)
             for c, s in sorts.items()
-            if s.type in GROUPED and c in shape.columns and shape.columns[c].sort in ("text", "boolean")
+            if s.type in GROUPED
+            and c not in OWN
+            and c in shape.columns
+            and shape.columns[c].sort in ("text", "boolean")
         )[:MOST]
         use = self.uses.find(purpose)
         if shape.is_view or not by or not isinstance(use, Use):
@@ -310,6 +327,8 @@ class _Reader:
             return refused.message
         if found.clock is None:
             return "its rows have no time of their own"
+        if shape.columns[found.clock].sort not in ("time", "date"):
+            return f"`{found.clock}` is no column of times"
         name = f"{data}_by_{'_'.join(by)}_month".replace("-", "_")
         return Groups(name, table, data, by, found.clock, found.floor, purpose, roles)
 
