@@ -97,6 +97,7 @@ def test_people_come_from_a_file_and_nobody_is_guessed(folder: Path) -> None:
     assert result.exit_code == 0 and result.stdout.startswith("buyer:1: {") and "register" in result.stderr
     lost = CliRunner().invoke(kept, ["disclose", "couriers", "nobody@mail.example", "--dir", str(folder)])
     assert isinstance(lost.exception, KeptError) and "nobody@" not in str(lost.exception)
+    assert "nobody is known by it; nothing was given" in str(lost.exception)
 
 
 def test_programs_disclose_over_http_with_the_token_alone(folder: Path) -> None:
@@ -130,6 +131,8 @@ def test_programs_disclose_over_http_with_the_token_alone(folder: Path) -> None:
         assert client.post("/api/disclose", json=asked | same).status_code == 422  # one person, two records
         listed = client.get("/api/disclosures", params={"who": "buyer:1"}).json()
         assert [one["fields"] for one in listed] == [["shop.buyers.email"]]
+        assert len(client.get("/api/disclosures", params={"to": "couriers"}).json()) == 1
+        assert client.get("/api/disclosures", params={"to": "courier"}).status_code == 422
 
 
 def test_sitelucents_own_disclosures_are_measured_on_what_is_there(tmp_path: Path) -> None:

@@ -253,7 +253,10 @@ def test_a_phone_is_seen_once_it_was_asked_for_on_record_and_while_the_deal_last
         clock.pass_(days=90)
         assert page(member(1)) == [2]
         clock.pass_(days=1)
-        assert page(member(1)) == [] and sees(opened, "deal-phone", member(1), member(2)).rule == "to"
+        late = sees(opened, "deal-phone", member(1), member(2))
+        assert page(member(1)) == [] and (late.rule, late.reason) == ("to", "no open `sale` ties the two")
+        wrong_end = sees(opened, "badge", member(2), member(1)).reason
+        assert wrong_end == "no open `sale` ties the two with the viewer as its `buyer`"
 
 
 @pytest.mark.parametrize(

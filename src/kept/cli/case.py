@@ -18,6 +18,7 @@ from kept.errors import KeptError
 from kept.policy.expressions import Malformed, read_period
 
 UNITS: Final = ("hours", "days", "weeks")
+PERIODS: Final = f"hours, days or weeks, up to {opening.LONGEST.days} days: `3 days`"
 
 _by = click.option("--by", metavar="NAME", default=getpass.getuser, show_default="who runs the command")
 
@@ -113,10 +114,10 @@ def as_json(one: Kept) -> dict[str, Any]:
 def _lasts(text: str) -> timedelta:
     try:
         period = read_period(text)
-    except Malformed as wrong:
-        raise KeptError("that is no period", help=wrong.help, where="--until") from None
-    if period.unit not in UNITS:
-        raise KeptError("a case is open for hours, days or weeks", where="--until")
+    except Malformed:
+        raise KeptError("that is no period", help=PERIODS, where="--until") from None
+    if period.unit not in UNITS or not period.amount:
+        raise KeptError("a case is open for a time", help=PERIODS, where="--until")
     return timedelta(**{period.unit: period.amount})
 
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import click
 
-from kept.cli.company import directory, formats, opened
+from kept.cli.company import declared, directory, formats, opened
 from kept.company import Company
 from kept.controls.choices.messages import confirm, preferences
 from kept.controls.choices.messages.audience import audience as everybody
@@ -178,7 +178,7 @@ def may(
         raise KeptError("nobody is named", help="name WHO, or --group N for groups", where="WHO")
     said = dict(_said(one) for one in evidence)
     with opened(folder) as company:
-        _declared(company, purpose)
+        declared(company, purpose, "PURPOSE")
         decision = Gate.of(company).decide(
             purpose,
             names or None,
@@ -223,7 +223,7 @@ def _said(one: str) -> tuple[str, str]:
 def audience(purpose: str, folder: Path | None, channel: str | None, with_address: bool) -> None:
     """Everybody whom PURPOSE may use the data of, or write to, now: one kind:key a line."""
     with opened(folder) as company:
-        _declared(company, purpose)
+        declared(company, purpose, "PURPOSE")
         for part in _parts(everybody(company, purpose, channel)):
             known = addresses.of(company, part) if with_address else {}
             for person in part:
@@ -236,15 +236,6 @@ def audience(purpose: str, folder: Path | None, channel: str | None, with_addres
 def _parts(people: Iterator[Person]) -> Iterator[list[Person]]:
     while part := list(islice(people, AT_ONCE)):
         yield part
-
-
-def _declared(company: Company, purpose: str) -> None:
-    if purpose not in company.policy.section("purposes"):
-        raise KeptError(
-            "the policy has no such purpose",
-            help="known: " + ", ".join(company.policy.section("purposes")),
-            where="PURPOSE",
-        )
 
 
 def _one(company: Company, who: str) -> Person:

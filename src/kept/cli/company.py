@@ -13,6 +13,7 @@ import click
 from kept import company
 from kept.controls.acts import kinds
 from kept.controls.registry import examine, load
+from kept.errors import KeptError
 from kept.policy.report import PolicyError
 from kept.policy.source import Problems
 from kept.state import workflows
@@ -63,6 +64,16 @@ def opened(folder: Path | None, file: Path | None = None) -> Iterator[company.Co
     folder, path = place(folder, file)
     with company.opened(load(path), folder) as found:
         yield found
+
+
+def declared(found: company.Company, purpose: str, where: str) -> None:
+    """Refuse a word that is no purpose of the policy, naming those that are."""
+    if purpose not in found.policy.section("purposes"):
+        raise KeptError(
+            "the policy has no such purpose",
+            help="known: " + ", ".join(found.policy.section("purposes")),
+            where=where,
+        )
 
 
 @contextmanager

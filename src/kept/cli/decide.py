@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Column, Table
 
 from kept.cli.company import at_work, directory, formats, opened
 from kept.controls.purposes.decisions import deciding, queue
@@ -26,7 +24,7 @@ def decide() -> None:
 @decide.command("list")
 @directory
 @click.option("--all", "every", is_flag=True, help="Those that are over, too.")
-@formats("table", "json")
+@formats("text", "json")
 def listed(folder: Path | None, every: bool, form: str) -> None:
     """What waits for a decision."""
     with opened(folder, None) as company:
@@ -35,19 +33,17 @@ def listed(folder: Path | None, every: bool, form: str) -> None:
         click.echo(json.dumps([one.as_json() for one in found]))
         return
     if not found:
-        click.echo("Nothing waits for a decision.")
+        click.echo("Nothing was ever proposed." if every else "Nothing waits for a decision.")
         return
-    table = Table(Column("id", no_wrap=True), "purpose", "about", "would set", "proposed", "state")
     for one in found:
-        change = one.change
-        cells = "—"
-        if change is not None:
-            cells = "; ".join(f"{name} = {value or '(nothing)'}" for name, value in change.cells.items())
-            cells = cells or "an end"
-        who = str(change.person) if change is not None else "—"
-        by = f"{one.proposed:%Y-%m-%d}" + (f" by {one.proposed_by}" if one.proposed_by else "")
-        table.add_row(one.id, one.purpose, who, cells, by, _state(one))
-    Console().print(table)
+        who = str(one.change.person) if one.change is not None else "somebody no longer named"
+        by = f" by {one.proposed_by}" if one.proposed_by else ""
+        told = f"{one.purpose}: {who}, proposed {one.proposed:%Y-%m-%d}{by}, {_state(one)}"
+        click.echo(f"{one.id}  {_plain(told)}")
+        if one.change is not None:
+            cells = "; ".join(f"{name} = {value or '(nothing)'}" for name, value in one.change.cells.items())
+            row = f" (row {one.change.row})" if one.change.row is not None else ""
+            click.echo(_plain(f"  would set: {cells}{row}" if cells else "  would end their account"))
 
 
 @decide.command()
@@ -127,6 +123,11 @@ def _state(one: queue.Proposal) -> str:
     named = one.decided_by if one.decided_by and len(one.decided_by) != PSEUDONYM else one.role
     decided = f"{one.state} by {named}" if one.decided_by else one.state
     return f"{decided}: {one.problem}" if one.problem else decided
+
+
+def _plain(text: str) -> str:
+    """Text as it may stand on a terminal, where control characters do something."""
+    return "".join(one if one.isprintable() else " " for one in text)
 
 
 def _pairs(given: tuple[str, ...], where: str) -> dict[str, str]:

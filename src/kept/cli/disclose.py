@@ -19,7 +19,7 @@ from kept.controls.disclosure.enforce import Disclosed, Way, decisions, planned
 from kept.controls.disclosure.enforce import disclose as give
 from kept.controls.disclosure.register import Row
 from kept.controls.refused import Refused
-from kept.controls.rights.people import Person, person_of, resolve
+from kept.controls.rights.people import Person, is_missing, person_of, resolve
 from kept.errors import KeptError
 
 
@@ -100,9 +100,13 @@ def disclosures(
 ) -> None:
     """What was given to whom, oldest first: the register. People stand in it under pseudonyms."""
     with opened(folder) as company:
-        of = None
+        if to is not None and not register.is_recipient(company, to):
+            known = ", ".join(map(str, company.policy.parties))
+            raise KeptError("no such recipient", help=f"known: {known}", where="--to")
+        of, missing = None, False
         if who is not None:
-            of = list(company.pseudonyms.find([str(_anybody(company, who))]).values())
+            person = _anybody(company, who)
+            of, missing = list(company.pseudonyms.find([str(person)]).values()), is_missing(company, person)
         rows = list(register.rows(company, to=to, of=of, since=_day(since), evidence=evidence))
     if form == "json":
         click.echo(json.dumps([row.as_json() for row in rows], ensure_ascii=False))
@@ -113,6 +117,8 @@ def disclosures(
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     if not rows:
         click.echo("Nothing was given.")
+    if missing:
+        click.echo("Nobody with that key is there now.")
 
 
 def as_json(done: Disclosed) -> dict[str, Any]:
@@ -184,7 +190,7 @@ def _people(company: Company, whos: tuple[str, ...]) -> list[Person]:
     found = resolve(company, named)
     if found.wrong:
         place, why = found.wrong[0]
-        raise KeptError(f"nobody is given away by guess: {why}", where=f"WHO {place}")
+        raise KeptError(f"{why}; nothing was given", where=f"WHO {place}")
     return list(found.people)
 
 
@@ -204,7 +210,10 @@ def _anybody(company: Company, who: str) -> Person:
     root = company.policy.root(kind) if colon else None
     if root is not None and key:
         return person_of(company.policy, f"{root.name}:{key}")
-    return _people(company, (who,))[0]
+    found = resolve(company, [who])
+    if found.wrong:
+        raise KeptError(found.wrong[0][1], where="--of")
+    return found.people[0]
 
 
 def _day(text: str | None) -> datetime | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from kept.cli.company import directory, formats, opened
+from kept.cli.company import declared, directory, formats, opened
 from kept.controls.disclosure.exports.export import Export, Exported, export
 from kept.controls.purposes.groups.asked import Answer, answer
 from kept.controls.purposes.groups.question import Every, Measure, Noise, Question
@@ -87,6 +87,7 @@ def groups(
         raise KeptError("one figure at a time, or an export", help="leave out all but one")
     first, last = _day(since), _day(until)
     with opened(folder) as company:
+        declared(company, purpose, "PURPOSE")
         if file is not None:
             wanted = Export(
                 purpose=purpose, data=data, columns=names, every=every, since=first, until=last, table=table

@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from kept.cli.company import directory, formats, opened
+from kept.cli.company import declared, directory, formats, opened
 from kept.company import Company
 from kept.controls.purposes.cases import recorded
 from kept.controls.purposes.cases.looks import Look
 from kept.controls.purposes.cases.looks import look as look_at
 from kept.controls.purposes.cases.recorded import Seen
-from kept.controls.rights.people import Person, person_of, resolve
+from kept.controls.rights.people import Person, is_missing, person_of, resolve
 from kept.errors import KeptError, TransientError
 
 
@@ -48,6 +48,9 @@ def look(
             return
         if purpose is None:
             raise KeptError("a look is for a purpose", help="name it: --for PURPOSE, or ask with --of")
+        declared(company, purpose, "--for")
+        if case is not None and not all(case.partition(":")):
+            raise KeptError("a case is written `error:81` or `case:ID`", where="--case")
         said = dict(_pair(one) for one in evidence)
         seen = look_at(company, purpose, data or None, _one(company, who), by=by, case=case, evidence=said)
     decision = seen.decision
@@ -115,7 +118,8 @@ def _plain(value: object) -> str:
 
 
 def _list(company: Company, who: str, form: str) -> None:
-    found = recorded.of(company, [_anybody(company, who)])
+    person = _anybody(company, who)
+    found = recorded.of(company, [person])
     looks = [one for seen in found.values() for one in seen]
     if form == "json":
         click.echo(json.dumps([_seen(one) for one in looks]))
@@ -127,6 +131,8 @@ def _list(company: Company, who: str, form: str) -> None:
         )
     if not looks:
         click.echo("Nobody looked at them.")
+    if is_missing(company, person):
+        click.echo("Nobody with that key is there now.")
 
 
 def _fields(one: Seen) -> str:

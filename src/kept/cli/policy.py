@@ -82,7 +82,14 @@ def page(file: Path | None, folder: Path | None, form: str, region: str | None, 
     shown = make_page(policy, partial(registry.sentence, policy), datetime.now(UTC).date(), region)
     text = {"md": shown.markdown, "html": shown.html, "json": shown.json}[form]()
     if output is not None:
-        output.write_text(text, "utf-8")
+        try:
+            output.write_text(text, "utf-8")
+        except OSError as wrong:
+            raise KeptError(
+                f"can't be written: {wrong.strerror or type(wrong).__name__}",
+                help="name a file in a folder that is there",
+                where=str(output),
+            ) from None
     else:
         click.echo(text, nl=False)
 

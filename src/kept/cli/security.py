@@ -12,6 +12,7 @@ from kept.cli.company import directory, formats, opened
 from kept.controls.security import access
 from kept.controls.security.sealing import resealing
 from kept.controls.security.sealing.resealing import Resealed
+from kept.errors import KeptError
 from kept.evidence import attestations
 
 
@@ -96,6 +97,8 @@ def access_review(folder: Path | None, days: int, name: str | None, promise: str
     """List who has access, and which of it nobody used: the kinds of staff, and the log-ins of each database."""
     if promise is not None and name is None:
         raise click.UsageError("--promise needs --name: somebody confirms it")
+    if name is not None and not name.strip():
+        raise KeptError("somebody reviews it, by name", where="--name")
     within = timedelta(days=days)
     with opened(folder) as company:
         found, now, until = access.review(company), company.clock(), None
@@ -110,12 +113,15 @@ def access_review(folder: Path | None, days: int, name: str | None, promise: str
     rows = [("", "where", "role", "last seen", "may")]
     for role in found.roles:
         last = f"{role.last:%Y-%m-%d}" if role.last else "never seen"
-        rows.append(("unused" if role.is_unused(now, within) else "", role.where, role.role, last, role.may))
+        unused = {True: "unused", False: "", None: "unknown"}[role.is_unused(now, within)]
+        rows.append((unused, role.where, role.role, last, role.may))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     for note in dict.fromkeys((*(f"{r.role}: {r.gap}" for r in found.roles if r.gap), *found.gaps)):
         click.echo(f"not seen: {note}")
+    if name is not None:
+        click.echo(f"Access was reviewed by {name}: noted on the ledger, without the name.")
     if until is not None:
         click.echo(f"Confirmed until {until:%Y-%m-%d}.")
 

@@ -74,6 +74,9 @@ def router(office: Office) -> APIRouter:
     ) -> list[dict[str, Any]]:
         def do() -> list[dict[str, Any]]:
             company = office.company
+            if to is not None and not register.is_recipient(company, to):
+                known = ", ".join(map(str, company.policy.parties))
+                raise api.Refused(422, "`to` is no such recipient", f"known: {known}")
             of = None
             if who is not None:
                 of = list(company.pseudonyms.find([str(_people(company, [who])[who])]).values())

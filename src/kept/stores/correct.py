@@ -199,7 +199,7 @@ class _Correcting:
             raise self._refused(
                 change,
                 "several rows of theirs could be meant",
-                "say which by the row's key, or by what it holds",
+                "say which by the row's key: `kept decide propose … --row KEY`",
             )
         [(is_new, is_elses, held, key)] = found
         if is_new:

@@ -159,7 +159,7 @@ def test_the_first_and_last_line_of_a_list_are_found(tmp_path: Path) -> None:
     )
     lines = [hashlib.sha1(w.encode(), usedforsecurity=False).hexdigest().upper() for w in words]
     path.write_text("\n".join(f"{line}:1" for line in lines))
-    there = BreachedFile(path)
+    there = BreachedFile(str(path))
     assert all(word in there for word in words) and "beta" not in there
     there.close()
     with pytest.raises(KeptError):

@@ -47,12 +47,12 @@ def gather(
         if unread:
             raise TerminalError(
                 f"{', '.join(sorted(unread))} can't be read from here",
-                help="hand over the values, as records",
+                help="hand over the values, from a program: disclose(…, records=…)",
             )
         if plan.undated:
             raise TerminalError(
                 f"which rows of {', '.join(plan.undated)} are past their limit can't be told",
-                help="hand over the values that aren't, as records",
+                help="hand over those that aren't, from a program: disclose(…, records=…)",
             )
         if plan.past:
             for who in mine:

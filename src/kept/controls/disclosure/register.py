@@ -245,6 +245,16 @@ def rows(
         last = found[-1].number
 
 
+def is_recipient(company: Company, name: str) -> bool:
+    """Whether a name is one to whom the policy gives anything, or to whom something was given."""
+    declared = (to for one in company.policy.section("disclosure").values() for to in getattr(one, "to", ()))
+    if name in company.policy.parties or name in map(str, declared):
+        return True
+    with company.state.read() as connection:
+        given = select(disclosures.c.number).where(disclosures.c.recipient == name).limit(1)
+        return connection.execute(given).first() is not None
+
+
 def sorts(company: Company) -> list[tuple[int, Mapping[str, Any]]]:
     """What stands in the register, each different row once with how many are like it: for measuring all of it."""
     columns = [

@@ -115,6 +115,14 @@ def resolve(company: Company, whos: Sequence[str]) -> Found:
     return Found(tuple(chosen), tuple(sorted(wrong.items())), tuple(gone.items()), several)
 
 
+def is_missing(company: Company, person: Person) -> bool:
+    """Whether nobody has that key now: never there, or erased already; False where nobody can tell."""
+    try:
+        return bool(resolve(company, [str(person)]).gone)
+    except KeptError:
+        return False
+
+
 def _stored(
     company: Company, kind: str, home: str, keys: Sequence[tuple[str, ...]]
 ) -> dict[tuple[str, ...], list[tuple[str, ...]]]:

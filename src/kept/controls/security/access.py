@@ -57,9 +57,11 @@ class Role:
     last: datetime | None
     gap: str | None = None
 
-    def is_unused(self, now: datetime, within: timedelta = UNUSED) -> bool:
-        """Whether nothing shows that it was used of late."""
-        return self.last is None or now - self.last > within
+    def is_unused(self, now: datetime, within: timedelta = UNUSED) -> bool | None:
+        """Whether nothing shows that it was used of late; None where it was never seen, and nobody can see it."""
+        if self.last is None:
+            return None if self.gap else True
+        return now - self.last > within
 
     def as_json(self, now: datetime, within: timedelta = UNUSED) -> dict[str, object]:
         last = self.last.isoformat(timespec="seconds") if self.last else None
@@ -95,8 +97,10 @@ def review(company: Company) -> Review:
 def note(company: Company, found: Review, within: timedelta = UNUSED) -> int:
     """Put on the ledger that access was reviewed; how many roles were unused. The name of who did it isn't there."""
     now = company.clock()
-    unused = sum(role.is_unused(now, within) for role in found.roles)
-    counts = {"roles": len(found.roles), "unused": unused, "gaps": len(found.gaps), "days": within.days}
+    seen = [role.is_unused(now, within) for role in found.roles]
+    unused, unknown = seen.count(True), seen.count(None)
+    counts = {"roles": len(seen), "unused": unused, "unknown": unknown}
+    counts |= {"gaps": len(found.gaps), "days": within.days}
     company.ledger.append({"act": "access-review", **counts})
     return unused
 

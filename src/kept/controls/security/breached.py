@@ -40,7 +40,8 @@ class BreachedFile:
     """A list in a file, searched by halves; KeptError where it can't be read, or is no such list: another sort of hash,
     small letters, or an order by how often each was seen would find nobody's password on it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
+        path = Path(path)
         try:
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

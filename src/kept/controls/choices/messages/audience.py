@@ -27,14 +27,32 @@ def audience(company: Company, purpose: str, channel: str | None = None) -> Iter
     """Everybody whose data a purpose may use now, through a channel: of the kinds whose data it uses, each once.
 
     Read a page at a time, so it takes no more memory for ten million people than for ten; each page is decided by what
-    the databases say at that moment. KeptError for a purpose or channel the policy doesn't have, and where people can't
-    be listed (`owners`); StoreError where it can't be found out of anybody: a list is never short for that.
+    the databases say at that moment. KeptError for a purpose or channel the policy doesn't have, for a purpose that
+    more than the person decides (groups, a case, evidence, `during`), and where people can't be listed (`owners`);
+    StoreError where it can't be found out of anybody: a list is never short for that.
     """
     rulings = Rulings(company)
     plan = rulings.plan(purpose, channel)
     if isinstance(plan, Decision):
         raise KeptError(plan.reason)
+    _refuse_more(plan)
     return _people(company, rulings, plan, channel)
+
+
+def _refuse_more(plan: Plan) -> None:
+    """Refuse a purpose that more than the person decides: a list would name people whom the gate refuses."""
+    entry, help = plan.entry, f"ask about each person: `kept may {plan.name} WHO`"
+    if entry.groups is not None:
+        why, help = "is about groups", "ask for figures: `kept groups`"
+    elif entry.case:
+        why = "needs a case"
+    elif entry.needs:
+        why = f"needs evidence ({', '.join(map(str, entry.needs))})"
+    elif entry.during is not None:
+        why = f"is for while a `{entry.during}` is open"
+    else:
+        return
+    raise KeptError(f"`{plan.name}` {why}, so it has no audience", help=help)
 
 
 def _people(company: Company, rulings: Rulings, plan: Plan, channel: str | None) -> Iterator[Person]:

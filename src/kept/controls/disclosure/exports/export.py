@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -30,7 +31,7 @@ from kept.controls.purposes.groups.question import Every, Question
 from kept.controls.purposes.groups.scope import Scope, scope
 from kept.controls.purposes.groups.spans import Span
 from kept.controls.refused import Refused
-from kept.errors import TransientError
+from kept.errors import KeptError, TransientError
 
 COLUMNS: Final = 8
 TIME: Final = "since"
@@ -103,12 +104,20 @@ def export(
             made = _counted(company, asked, spans)
         part = file.with_name(f"{file.name}.part")
         try:
-            _write(company, made, part)
+            try:
+                _write(company, made, part)
+            except OSError as wrong:
+                raise KeptError(
+                    f"can't be written: {wrong.strerror or type(wrong).__name__}",
+                    help="name a file in a folder that is there",
+                    where=str(file),
+                ) from None
             checked.check(company, asked, made, part, recount=is_new)
             number = _on_record(company, asked, made, recipient, by, is_new=is_new)
             os.replace(part, file)
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # what went wrong before is what is told
+                part.unlink(missing_ok=True)
     cells = [cell for cut in made for cell in cut.cells]
     return Exported(
         number,

@@ -163,6 +163,9 @@ class Seeing:
         return Time(str(link.name) in named, until)
 
     def _whom(self) -> str:
+        ties = [_untied(one.link, one.end) for one in self.audiences if one.link is not None]
+        if len(ties) == len(self.audiences):
+            return " and ".join(ties)
         return (
             f"`{self.entry.name}` is for {' or '.join(one.word for one in self.audiences)}, which they aren't"
         )
@@ -249,6 +252,12 @@ def is_of_kind(company: Company, viewer: Person, kind: str, wish: Wish, store: s
         met.append(persons.is_kind(row, kind, "is"))
     chosen: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(source).where(*met)
     return sa.exists(chosen.correlate_except(source))
+
+
+def _untied(link: Link, end: str | None) -> str:
+    """That a link doesn't tie two people, or not from the end of it that looks."""
+    whose = f" with the viewer as its `{end}`" if end is not None else ""
+    return f"no {'open ' if link.ended is not None else ''}`{link.name}` ties the two{whose}"
 
 
 def _audience(policy: Policy, word: str) -> Audience | None:

@@ -19,8 +19,10 @@ from kept.controls.choices.deciding import NONE, Decision
 from kept.controls.purposes.cases import assigned, reading, recorded, telling
 from kept.controls.purposes.cases.opening import is_name
 from kept.controls.purposes.enforce import NO_EVIDENCE, Gate
+from kept.controls.purposes.gate.by import is_role
 from kept.controls.purposes.gate.uses import Names, Use
 from kept.controls.rights.people import Person
+from kept.policy.readers import NAME
 
 Row = Mapping[str, object]
 LONGEST: Final = 240  # characters of a case
@@ -123,6 +125,10 @@ def _staff(company: Company, purpose: str, data: Names, by: str | None, case: st
     if not use.names:
         return use.no("data", f"`{use.name}` uses no data to look at")
     role, _, key = (by or "").partition(":")
+    if by is not None and not is_role(policy, role):
+        staff = ", ".join(str(kind) for kind in policy.people if policy.is_staff(str(kind)))
+        word = f"`{role}`" if NAME.fullmatch(role.casefold()) else "such role"
+        return use.no("by", f"the policy knows no {word}; staff: {staff or 'none'}")
     if not policy.is_staff(role) or not is_name(key):
         return use.no("by", "only a member of staff looks, by role and key, such as `engineer:4`")
     if case is not None and len(case) > LONGEST:

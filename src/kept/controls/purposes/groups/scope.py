@@ -130,6 +130,11 @@ def _allowed(company: Company, question: Question, by: str | None) -> tuple[Purp
     """The purpose and its floor, where the gate lets it see groups of this data."""
     purpose = company.policy.section("purposes").get(question.purpose)
     floor = purpose.groups if isinstance(purpose, Purpose) else None
+    if isinstance(purpose, Purpose) and floor is None:
+        purposes = company.policy.section("purposes").items()
+        able = ", ".join(str(name) for name, one in purposes if getattr(one, "groups", None) is not None)
+        why = f"`{question.purpose}` is about single people, not groups"
+        raise Refused("groups", why, clause=purpose.clause, help=f"about groups: {able or 'no purpose'}")
     decided = Gate.of(company).decide(question.purpose, question.data, by=by, group=floor)
     if not decided.allowed:
         raise Refused(decided.rule or "purpose", decided.reason, clause=decided.clause)
@@ -163,7 +168,11 @@ def _place(company: Company, question: Question, data: Data) -> tuple[str, list[
         raise Refused("unreachable", f"{why}: {silent}" if silent else why)
     if len(wanted) > 1:
         places = ", ".join(map(plain, wanted))
-        raise Refused("question", f"`{question.data}` stands in several tables", help=f"name one: {places}")
+        raise Refused(
+            "question",
+            f"`{question.data}` stands in several tables",
+            help=f"name one with `table` (--table): {places}",
+        )
     if len({walk.store for walk, _ in found[wanted[0]]}) > 1:
         raise Refused("shared", f"people of rows of {wanted[0]} stand in several stores")
     return plain(wanted[0]), found[wanted[0]]
