@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from unittest.mock import patch
 
+import pytest
+
 from kept.company import Company, opened
+from kept.controls.disclosure import register
+from kept.controls.disclosure.enforce import disclose
+from kept.controls.refused import Refused
 from kept.controls.rights.people import Person
 from tests.acceptance.choosing import Clock, policy
 
+DOCUMENT: Final = {"document": "order 7 of the court"}
 POLICY: Final = """\
 kept: 1
 policy: Atelier
@@ -112,3 +119,24 @@ def shop(
 
 def buyer(n: int) -> Person:
     return Person("buyer", (str(n),))
+
+
+def rows(company: Company) -> list[register.Row]:
+    return list(register.rows(company, evidence=True))
+
+
+def ledger(company: Company) -> list[dict[str, Any]]:
+    """Every disclosure on the ledger."""
+    company.ledger.close()
+    found = []
+    with closing(sqlite3.connect(company.directory / "ledger.sqlite")) as raw:
+        for (body,) in raw.execute("SELECT body FROM entries ORDER BY position"):
+            entry = json.loads(body)
+            found += [entry] if entry["act"] == "disclosed" else []
+    return found
+
+
+def refusal(company: Company, recipient: str, who: Person | None = None, **asked: Any) -> str:
+    with pytest.raises(Refused) as refused:
+        disclose(company, recipient, [who or buyer(1)], **asked)
+    return refused.value.reason

@@ -31,9 +31,7 @@ from kept.errors import TerminalError
 from kept.mail.letter import Letter
 from kept.state.tables import instructions
 from tests.acceptance.choosing import Clock, policy
-from tests.acceptance.disclosing import POLICY, buyer, shop
-
-DOCUMENT = {"document": "order 7 of the court"}
+from tests.acceptance.disclosing import DOCUMENT, POLICY, buyer, ledger, refusal, rows, shop
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -47,27 +45,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Company]:
 def atelier(tmp_path: Path) -> Iterator[Company]:
     with shop(tmp_path / "atelier") as opened:
         yield opened
-
-
-def rows(company: Company) -> list[register.Row]:
-    return list(register.rows(company, evidence=True))
-
-
-def ledger(company: Company) -> list[dict[str, Any]]:
-    """Every disclosure on the ledger."""
-    company.ledger.close()
-    found = []
-    with closing(sqlite3.connect(company.directory / "ledger.sqlite")) as raw:
-        for (body,) in raw.execute("SELECT body FROM entries ORDER BY position"):
-            entry = json.loads(body)
-            found += [entry] if entry["act"] == "disclosed" else []
-    return found
-
-
-def refusal(company: Company, recipient: str, who: Person | None = None, **asked: Any) -> str:
-    with pytest.raises(Refused) as refused:
-        disclose(company, recipient, [who or buyer(1)], **asked)
-    return refused.value.reason
 
 
 def test_what_is_declared_goes_and_stands_on_the_register_with_its_ground_and_safeguard(

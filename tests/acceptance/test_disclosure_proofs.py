@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,46 +10,22 @@ from typing import Any
 import pytest
 
 from kept.company import Company
-from kept.controls.disclosure import declared, register
+from kept.controls.disclosure import declared
 from kept.controls.disclosure.declare import Disclosure
 from kept.controls.disclosure.enforce import disclose
 from kept.controls.disclosure.prove import _register as prove_register
 from kept.controls.disclosure.prove import prove, prove_party
 from kept.controls.refused import Refused
-from kept.controls.rights.people import Person
 from kept.evidence.proof import Proof, worst
 from kept.state.uses import disclosures
 from tests.acceptance.choosing import Clock
-from tests.acceptance.disclosing import POLICY, buyer, shop
-
-DOCUMENT = {"document": "order 7 of the court"}
+from tests.acceptance.disclosing import DOCUMENT, POLICY, buyer, ledger, refusal, rows, shop
 
 
 @pytest.fixture
 def atelier(tmp_path: Path) -> Iterator[Company]:
     with shop(tmp_path / "atelier") as opened:
         yield opened
-
-
-def rows(company: Company) -> list[register.Row]:
-    return list(register.rows(company, evidence=True))
-
-
-def ledger(company: Company) -> list[dict[str, Any]]:
-    """Every disclosure on the ledger."""
-    company.ledger.close()
-    found = []
-    with closing(sqlite3.connect(company.directory / "ledger.sqlite")) as raw:
-        for (body,) in raw.execute("SELECT body FROM entries ORDER BY position"):
-            entry = json.loads(body)
-            found += [entry] if entry["act"] == "disclosed" else []
-    return found
-
-
-def refusal(company: Company, recipient: str, who: Person | None = None, **asked: Any) -> str:
-    with pytest.raises(Refused) as refused:
-        disclose(company, recipient, [who or buyer(1)], **asked)
-    return refused.value.reason
 
 
 def proofs(company: Company, name: str) -> list[Proof]:

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from kept.company import Company
-from kept.controls.disclosure import register
 from kept.controls.disclosure.outgoing.http import AsyncOutgoing, Field, Outgoing
 from kept.controls.disclosure.outgoing.mail import write_to
 from kept.controls.refused import Refused
@@ -21,7 +20,7 @@ from kept.controls.rights.erasing import used
 from kept.errors import TerminalError, TransientError
 from kept.mail.letter import Letter
 from kept.testing.loopback import Call, Loopback, Reply
-from tests.acceptance.disclosing import POLICY, buyer, shop
+from tests.acceptance.disclosing import POLICY, buyer, rows, shop
 
 ADDRESS = "http://api.couriers.example/v1"
 RECORD = {"email": "b1@mail.example", "street": "1 Long Road", "iban": "DE02120300000000202051"}
@@ -60,10 +59,6 @@ def client(company: Company, server: Loopback, **more: Any) -> Outgoing:
         loopback=at(server),
         **more,
     )
-
-
-def rows(company: Company) -> list[register.Row]:
-    return list(register.rows(company))
 
 
 def test_what_is_sent_is_what_was_disclosed_and_no_more(atelier: Company, couriers: Couriers) -> None:

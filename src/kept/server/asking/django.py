@@ -49,15 +49,18 @@ def uses(
     async view they may be async. One that gives None refuses, and what one raises is raised. The answer is 403 with
     the sentence and its clauses as JSON, 503 where nobody can tell; with `quiet` the sentence stays unsaid.
     """
-    asks = {
-        "person": person,
-        "by": by,
-        "case": case,
-        "group": group,
-        "evidence": evidence,
-        "signals": signals,
-    }
-    declared = Declared(purpose, data, channel=channel, quiet=quiet, **asks)
+    declared = Declared(
+        purpose,
+        data,
+        channel=channel,
+        quiet=quiet,
+        person=person,
+        by=by,
+        case=case,
+        group=group,
+        evidence=evidence,
+        signals=signals,
+    )
 
     def decorate(view: View) -> View:
         @wraps(view)

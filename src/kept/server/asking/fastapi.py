@@ -49,15 +49,18 @@ class Uses:
         channel: str | None = None,
         quiet: bool = False,
     ) -> None:
-        asks = {
-            "person": person,
-            "by": by,
-            "case": case,
-            "group": group,
-            "evidence": evidence,
-            "signals": signals,
-        }
-        self._declared = Declared(purpose, data, channel=channel, quiet=quiet, **asks)
+        self._declared = Declared(
+            purpose,
+            data,
+            channel=channel,
+            quiet=quiet,
+            person=person,
+            by=by,
+            case=case,
+            group=group,
+            evidence=evidence,
+            signals=signals,
+        )
         named = Parameter.KEYWORD_ONLY
         # FastAPI reads from a signature what it has to find; whatever a callable asks for, it finds for that.
         self.__signature__ = Signature(

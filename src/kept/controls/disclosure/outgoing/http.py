@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
 from decimal import Decimal
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypedDict, Unpack
 from urllib.parse import quote
 
 import httpcore
@@ -40,6 +41,19 @@ from kept.controls.rights.people import Person
 from kept.errors import TerminalError
 
 NONE: Final[Mapping[str, str]] = {}
+
+
+class Given(TypedDict, total=False):
+    """What may be said of one request: its method (POST unless said), its query and headers, and of what it discloses
+    the case, the evidence, the signals and the key under which a repetition is known."""
+
+    method: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    case: str | None
+    evidence: Mapping[str, str]
+    signals: frozenset[str]
+    key: str | None
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,7 @@ class _Request:
     content: bytes = field(repr=False)
 
 
-class _Bound:
+class _Bound(ABC):
     """What both clients share: everything but the connection."""
 
     def __init__(
@@ -108,8 +122,9 @@ class _Bound:
         self._trust = network.trust(authorities) if self.to.scheme == "https" else None
         self._open()
 
+    @abstractmethod
     def _open(self) -> None:
-        raise NotImplementedError
+        """Make the pool of connections; nothing is connected yet."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.party.name}>"  # the headers may hold a token
@@ -119,13 +134,13 @@ class _Bound:
         records: Mapping[Person, Record],
         path: str,
         *,
-        method: str,
-        query: Mapping[str, str],
-        headers: Mapping[str, str],
-        case: str | None,
-        evidence: Mapping[str, str],
-        signals: frozenset[str],
-        key: str | None,
+        method: str = "POST",
+        query: Mapping[str, str] = NONE,
+        headers: Mapping[str, str] = NONE,
+        case: str | None = None,
+        evidence: Mapping[str, str] = NONE,
+        signals: frozenset[str] = frozenset(),
+        key: str | None = None,
     ) -> _Request:
         """Disclose, and make the request of what may go; Refused before anything is on record where the address, a
         header or the method is wrong."""
@@ -221,36 +236,14 @@ class Outgoing(_Bound):
         """Let go of the connections."""
         self._pool.close()
 
-    def send(
-        self,
-        records: Mapping[Person, Record],
-        path: str = "/",
-        *,
-        method: str = "POST",
-        query: Mapping[str, str] = NONE,
-        headers: Mapping[str, str] = NONE,
-        case: str | None = None,
-        evidence: Mapping[str, str] = NONE,
-        signals: frozenset[str] = frozenset(),
-        key: str | None = None,
-    ) -> Sent:
+    def send(self, records: Mapping[Person, Record], path: str = "/", **given: Unpack[Given]) -> Sent:
         """Send the records of people, one request for all: an object of one person's, a list of several's.
 
         Refused where it may not be given; then nothing is on record and nothing was sent. TransientError and
         TerminalError where the recipient didn't take it: that is on record, for it may have read it. Repeat it with
         the same `key`.
         """
-        request = self.prepared(
-            records,
-            path,
-            method=method,
-            query=query,
-            headers=headers,
-            case=case,
-            evidence=evidence,
-            signals=signals,
-            key=key,
-        )
+        request = self.prepared(records, path, **given)
         found = bytearray()
         try:
             with self._pool.stream(
@@ -282,32 +275,9 @@ class AsyncOutgoing(_Bound):
     async def __aexit__(self, *_: object) -> None:
         await self._pool.aclose()
 
-    async def send(
-        self,
-        records: Mapping[Person, Record],
-        path: str = "/",
-        *,
-        method: str = "POST",
-        query: Mapping[str, str] = NONE,
-        headers: Mapping[str, str] = NONE,
-        case: str | None = None,
-        evidence: Mapping[str, str] = NONE,
-        signals: frozenset[str] = frozenset(),
-        key: str | None = None,
-    ) -> Sent:
+    async def send(self, records: Mapping[Person, Record], path: str = "/", **given: Unpack[Given]) -> Sent:
         """As `Outgoing.send`; what is disclosed is written in a thread."""
-        request = await asyncio.to_thread(
-            self.prepared,
-            records,
-            path,
-            method=method,
-            query=query,
-            headers=headers,
-            case=case,
-            evidence=evidence,
-            signals=signals,
-            key=key,
-        )
+        request = await asyncio.to_thread(self.prepared, records, path, **given)
         found = bytearray()
         try:
             async with self._pool.stream(
