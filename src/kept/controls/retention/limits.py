@@ -52,17 +52,8 @@ class Term:
 
     def expiries(self) -> list[Expiry]:
         """What the store is to take: whole rows first, then the columns of rows that stay."""
-        rows = self.rows
-        gone = Expiry(
-            rows.table,
-            rows.clock,
-            rows.cutoff,
-            "delete",
-            path=rows.path,
-            only=rows.only,
-            always=rows.always,
-            today=rows.today,
-            last=rows.last,
+        gone = replace(
+            self.rows.past(),
             spared=self._spared(self.clear, whole=True),
             unless_held=(*self.held, *self.others),
             unless_referenced_by=self.dependents,
@@ -104,18 +95,7 @@ class Term:
         return tuple(held for held in self.held if column in (*held.hold.columns, *self.cut))
 
     def _left(self, holding: tuple[Held, ...]) -> Expiry:
-        rows = self.rows
-        return Expiry(
-            rows.table,
-            rows.clock,
-            rows.cutoff,
-            path=rows.path,
-            only=rows.only,
-            always=rows.always,
-            today=rows.today,
-            last=rows.last,
-            unless_held=holding,
-        )
+        return replace(self.rows.past(), unless_held=holding)
 
 
 @dataclass(frozen=True)

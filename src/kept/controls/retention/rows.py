@@ -13,7 +13,7 @@ from kept.datamap.dated import dated
 from kept.policy.facts import Data
 from kept.policy.grammar import Clock, Period
 from kept.policy.policy import Policy
-from kept.stores.expiring.due import Held, Only
+from kept.stores.expiring.due import Expiry, Held, Only
 from kept.stores.schema import Reference
 from kept.stores.walk import Hold, Last, Walk, emptied
 
@@ -31,6 +31,19 @@ class Rows:
     today: date | None = None
     kind: str = ""
     last: Last | None = None
+
+    def past(self) -> Expiry:
+        """Those of them that are past the cut-off."""
+        return Expiry(
+            self.table,
+            self.clock,
+            self.cutoff,
+            path=self.path,
+            only=self.only,
+            always=self.always,
+            today=self.today,
+            last=self.last,
+        )
 
 
 def kept_clocks(policy: Policy, place: str, rows: Rows) -> set[str]:

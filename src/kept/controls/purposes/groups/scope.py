@@ -287,13 +287,4 @@ def _limits(company: Company, data: str, walk: Walk, table: str) -> Iterator[Exp
                 continue
             rows = term.rows
             if term.store == walk.store and rows.table == table and rows.kind == walk.kind:
-                yield Expiry(
-                    rows.table,
-                    rows.clock,
-                    rows.cutoff,
-                    path=rows.path,
-                    only=rows.only,
-                    always=rows.always,
-                    today=rows.today,
-                    last=rows.last,
-                )
+                yield rows.past()
